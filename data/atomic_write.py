@@ -13,6 +13,7 @@ an earlier target whose successor is unfinished.
 
 import contextlib
 import errno
+import json
 import shutil
 import tempfile
 import time
@@ -93,6 +94,36 @@ def staged_file(target: Path) -> Iterator[Path]:
         with _working_folder(target) as folder:
             yield folder / _NEW
             _move((folder / _NEW).replace, target)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a file as ``staged_file`` does, in UTF-8 and with the line ends of ``text``.
+
+    Raises:
+        OutputError: the target is a folder or not a regular file, or cannot be written.
+    """
+    with staged_file(target) as staging:
+        staging.write_bytes(text.encode())
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write a file with ``json_bytes`` of a value, as ``staged_file`` does.
+
+    Raises:
+        OutputError: the target is a folder or not a regular file, or cannot be written.
+    """
+    content = json_bytes(value)
+    with staged_file(target) as staging:
+        staging.write_bytes(content)
+
+
+def json_bytes(value: object) -> bytes:
+    """A value as the JSON of a file: indented, names of any script as they are.
+
+    What is no Unicode (a file name in another encoding) is escaped, and read back as it was.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def require_file_name(target: Path) -> None:

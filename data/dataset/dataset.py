@@ -11,6 +11,7 @@ labels.csv      all clips as a labels CSV with absolute paths; test.csv: those o
 skipped.csv     line, filename, code, message of skipped clips (only with --skip-bad)
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,6 +148,16 @@ class Dataset:
     def with_validation_fitted(self) -> "Dataset":
         """The dataset with its validation clips as training clips too."""
         return replace(self, fits_validation=True)
+
+    def split_again(self, splits: Sequence[str], name: str, split_mode: str = "") -> "Dataset":
+        """The dataset with other splits of its clips, which become part of its content hash."""
+        digest = hashlib.sha256(",".join(splits).encode()).hexdigest()[:12]
+        return replace(
+            self,
+            clips=self.clips.assign(split=list(splits)),
+            content_hash=f"{self.content_hash}/{name}:{digest}",
+            split_mode=split_mode or self.split_mode,
+        )
 
 
 def open_dataset(folder: Path) -> Dataset:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from earful.data.atomic_write import json_bytes
 from earful.data.dataset.dataset import (
     ALL_CLIPS_FILENAME,
     CLIP_COLUMNS,
@@ -89,8 +90,7 @@ def write_manifest(
         },
         "content_hash": _content_hash(clips, measured_clips, splits, config),
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    (folder / MANIFEST_FILENAME).write_text(text, encoding="utf-8")
+    (folder / MANIFEST_FILENAME).write_bytes(json_bytes(manifest))
 
 
 def _clips_by_label(clips: Sequence[Clip]) -> Counter[str]:

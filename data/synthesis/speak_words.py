@@ -6,7 +6,6 @@ words with its labels CSV.
 
 import csv
 import io
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from earful.data.atomic_write import OutputError, staged_folder
+from earful.data.atomic_write import OutputError, json_bytes, staged_folder
 from earful.data.audio.decode import resample
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.data.synthesis.espeak import SynthesisError, Synthesizer, Voice
@@ -190,9 +189,7 @@ def write_synthetic_clips(
                     progress(done, len(plan))
             _write_labels(staging / LABELS_CSV, plan)
             synthesis = {"texts": texts, "voices": voices, "repetitions": repetitions, "seed": seed}
-            (staging / MARKER_FILENAME).write_text(
-                json.dumps(synthesis, ensure_ascii=False) + "\n", "utf-8"
-            )
+            (staging / MARKER_FILENAME).write_bytes(json_bytes(synthesis))
     return out / LABELS_CSV
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from earful.data.atomic_write import json_bytes
 from earful.data.system.processes import user_name
 from earful.data.text.json_input import STRICT, check, parse_json, read_json
 from earful.models.registry.errors import RegistryError
@@ -98,7 +99,7 @@ class Aliases:
 def to_json(record: Version | Aliases) -> bytes:
     """A record as the content of its JSON file."""
     values = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(record)}
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    return json_bytes(values)
 
 
 def to_json_line(event: RegistryEvent) -> bytes:

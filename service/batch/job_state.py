@@ -10,7 +10,6 @@ A job folder beside the results holds:
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.text.json_input import STRICT, check, read_json
 from earful.service.batch.chunks import InputsFingerprint, RunStats
 from earful.service.batch.errors import BatchError
@@ -79,9 +78,7 @@ class JobState:
             ) from error
 
     def save(self, folder: Path) -> None:
-        with staged_file(folder / STATE_FILE) as staging:
-            text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
-            staging.write_text(text + "\n", "utf-8")
+        write_json(folder / STATE_FILE, dataclasses.asdict(self))
 
     def differences(self, other: "JobState", ignoring: str = "") -> list[str]:
         """Readable differences to another state in settings (except ``ignoring``) and inputs."""

@@ -7,7 +7,6 @@ WORK/NAME/HASH/        finished steps of one retraining request: labels.csv, dat
 
 import contextlib
 import datetime
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.errors import EarfulError
 from earful.data.text.json_input import STRICT, parse_json
 from earful.models.registry.records import utc_now
@@ -171,5 +170,4 @@ class RetrainFolder:
             kept_labels=self._kept[:MAX_LISTED_CHANGES],
             result=result,
         )
-        with staged_file(self.folder / STATUS_FILE) as staging:
-            staging.write_text(json.dumps(asdict(status)) + "\n", "utf-8")
+        write_json(self.folder / STATUS_FILE, asdict(status))

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import stat
@@ -19,6 +20,8 @@ from earful.data.atomic_write import (
     require_own_folder,
     staged_file,
     staged_folder,
+    write_json,
+    write_text,
 )
 
 MARKER = "marker.json"
@@ -332,3 +335,27 @@ def test_a_file_that_may_not_be_replaced_is_refused_at_once(
     with pytest.raises(OutputError, match="cannot write"), staged_file(tmp_path / "x") as staging:
         staging.write_text("new")
     assert len(tries) == 1
+
+
+def test_json_is_read_back_as_it_was_and_names_are_legible(tmp_path: Path) -> None:
+    undecodable = "caf\udce9.wav"
+    value = {"filename": undecodable, "label": "größe \U0001f415", "counts": [1, 2.5, None]}
+    write_json(tmp_path / "new" / "a.json", value)
+    text = (tmp_path / "new" / "a.json").read_text("utf-8")
+    assert json.loads(text) == value
+    assert "größe \U0001f415" in text
+    assert text.endswith("}\n")
+
+
+def test_value_that_is_no_json_leaves_the_earlier_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    write_json(target, 1)
+    with pytest.raises(TypeError):
+        write_json(target, {"path": target})
+    assert json.loads(target.read_text("utf-8")) == 1
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_text_keeps_its_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "ä\r\n1\n")
+    assert (tmp_path / "a.txt").read_bytes() == "ä\r\n1\n".encode()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import MANIFEST_FILENAME, DatasetError
 from earful.data.datasets.read_labelled import read_labelled_clips
 from earful.data.errors import command
@@ -72,8 +72,7 @@ def find_dataset(
     )
     for note in prepared.notes():
         on_note(f"note: {note}")
-    with staged_file(dataset / SOURCE_FILENAME) as staging:
-        staging.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    write_json(dataset / SOURCE_FILENAME, record)
     return dataset
 
 

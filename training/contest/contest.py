@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.data.features.config import FeatureKind
@@ -191,8 +191,7 @@ def was_in_folds(run: Path) -> bool:
 
 def write_contest(contest: Contest, run: Path) -> None:
     """Write contest.json into a run folder."""
-    with staged_file(run / CONTEST_FILENAME) as staging:
-        staging.write_text(json.dumps(contest.to_dict(), indent=2) + "\n", "utf-8")
+    write_json(run / CONTEST_FILENAME, contest.to_dict())
 
 
 def _measure(

@@ -59,18 +59,16 @@ def _group_findings(group: list[ClipMeasurement]) -> Iterator[Finding]:
                 f"labelled {clip.label!r}; the same audio is labelled {relabelled.label!r} in "
                 f"{relabelled.location}"
             )
-            yield make_finding(
-                "conflicting_labels", message, clip.line, clip.filename, label=clip.label
-            )
+            yield make_finding("conflicting_labels", message, clip)
         if in_other_split:
             message = (
                 f"in {clip.split}; the same audio is in {in_other_split.split} "
                 f"({in_other_split.location})"
             )
-            yield make_finding("leaked_audio", message, clip.line, clip.filename, label=clip.label)
+            yield make_finding("leaked_audio", message, clip)
         if clip is not clips[0] and not relabelled and not in_other_split:
             message = f"same audio as {clips[0].location}"
-            yield make_finding("duplicate", message, clip.line, clip.filename, label=clip.label)
+            yield make_finding("duplicate", message, clip)
 
 
 def check_speakers(clips: Sequence[Clip]) -> list[Finding]:
@@ -93,9 +91,9 @@ def check_speakers(clips: Sequence[Clip]) -> list[Finding]:
                 make_finding(
                     "leaked_speaker",
                     f"speaker {speaker!r}: {message}",
-                    first_clip[speaker].line,
-                    first_clip[speaker].filename,
+                    first_clip[speaker],
                     severity="warning" if counts["test"] else "note",
+                    label="",
                 )
             )
     return findings

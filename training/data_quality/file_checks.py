@@ -51,26 +51,15 @@ def is_silent(measurement: ClipMeasurement) -> bool:
     return measurement.peak < SILENT_PEAK
 
 
-def _clip_finding(code: str, measurement: ClipMeasurement, message: str) -> Finding:
-    return make_finding(
-        code,
-        message,
-        measurement.clip.line,
-        measurement.clip.filename,
-        label=measurement.clip.label,
-    )
-
-
 def _silence_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
     clips = Counter(measurement.clip.label for measurement in measurements)
     silent = [measurement for measurement in measurements if is_silent(measurement)]
     counts = Counter(measurement.clip.label for measurement in silent)
     for measurement in silent:
         if not _is_silence_label(measurement.clip.label, counts[measurement.clip.label], clips):
-            peak = f"peak {20 * np.log10(max(measurement.peak, 1e-5)):.0f} dBFS"
-            yield _clip_finding(
-                "silent", measurement, peak if measurement.peak > 0 else "digital silence"
-            )
+            level = f"peak {20 * np.log10(max(measurement.peak, 1e-5)):.0f} dBFS"
+            message = level if measurement.peak > 0 else "digital silence"
+            yield make_finding("silent", message, measurement.clip)
 
 
 def _is_silence_label(label: str, silent: int, clips: Counter[str]) -> bool:
@@ -84,29 +73,22 @@ def _clipping_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Find
     for measurement in measurements:
         if measurement.clipped_share >= CLIPPED_SHARE and not is_silent(measurement):
             share = 100 * measurement.clipped_share
-            yield _clip_finding(
-                "clipped", measurement, f"{share:.1f} % of its samples are at the extreme value"
-            )
+            message = f"{share:.1f} % of its samples are at the extreme value"
+            yield make_finding("clipped", message, measurement.clip)
 
 
 def _duration_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
     low, high, median = _duration_bounds(measurements)
     for measurement in measurements:
-        seconds = measurement.seconds
+        seconds, clip = measurement.seconds, measurement.clip
+        beside_median = f"{seconds:.2f} s; the median is {median:.2f} s"
         if seconds < MIN_CLIP_SECONDS:
-            yield _clip_finding(
-                "short_clip",
-                measurement,
-                f"{1000 * seconds:.0f} ms; the minimum is {1000 * MIN_CLIP_SECONDS:.0f} ms",
-            )
+            shortest = f"the minimum is {1000 * MIN_CLIP_SECONDS:.0f} ms"
+            yield make_finding("short_clip", f"{1000 * seconds:.0f} ms; {shortest}", clip)
         elif seconds < low:
-            yield _clip_finding(
-                "short_clip", measurement, f"{seconds:.2f} s; the median is {median:.2f} s"
-            )
+            yield make_finding("short_clip", beside_median, clip)
         elif seconds > high:
-            yield _clip_finding(
-                "long_clip", measurement, f"{seconds:.2f} s; the median is {median:.2f} s"
-            )
+            yield make_finding("long_clip", beside_median, clip)
 
 
 def _duration_bounds(measurements: Sequence[ClipMeasurement]) -> tuple[float, float, float]:
@@ -123,9 +105,8 @@ def _duration_bounds(measurements: Sequence[ClipMeasurement]) -> tuple[float, fl
 def _dc_offset_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:
     for measurement in measurements:
         if abs(measurement.dc_offset) > MAX_DC_OFFSET:
-            yield _clip_finding(
-                "dc_offset", measurement, f"its mean is {measurement.dc_offset:+.3f} of full scale"
-            )
+            message = f"its mean is {measurement.dc_offset:+.3f} of full scale"
+            yield make_finding("dc_offset", message, measurement.clip)
 
 
 def _sample_rate_findings(measurements: Sequence[ClipMeasurement]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from earful.data.labels.clip import ClipProblem
+from earful.data.labels.clip import Clip, ClipProblem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -22,132 +22,90 @@ class FindingKind:
     advice: str
 
 
-_KINDS = (
-    FindingKind(
-        code="bad_row",
-        severity="error",
-        title="rows that cannot be used",
-        advice="correct the row in the CSV",
-    ),
-    FindingKind(
-        code="not_found",
-        severity="error",
-        title="missing files",
-        advice="add the file, correct its name, or remove the row",
-    ),
-    FindingKind(
-        code="conflicting_labels",
-        severity="error",
-        title="the same audio with different labels",
-        advice="listen, and keep one row with the correct label",
-    ),
-    FindingKind(
-        code="leaked_audio",
-        severity="error",
-        title="the same audio in several splits",
-        advice="keep it in one split; test accuracy is too high otherwise",
-    ),
-    FindingKind(
-        code="single_clip_label",
-        severity="error",
-        title="labels with one clip",
-        advice="add clips of the label, or remove the row: it cannot be in both training and test",
-    ),
-    FindingKind(
-        code="label_error",
-        severity="warning",
-        title="likely label errors",
-        advice="listen to the clip, and correct the label if it is wrong",
-    ),
-    FindingKind(
-        code="label_typo",
-        severity="warning",
-        title="likely misspelt labels",
-        advice="correct the label, or keep it if it is a different word",
-    ),
-    FindingKind(
-        code="label_variant",
-        severity="warning",
-        title="labels that differ only in case, spaces or form",
-        advice="write the label one way: these count as two labels",
-    ),
-    FindingKind(
-        code="leaked_speaker",
-        severity="warning",
-        title="speakers in several splits",
-        advice="move all clips of a speaker to one split to test on new speakers (as prepare "
-        "--split speaker does)",
-    ),
-    FindingKind(
-        code="duplicate",
-        severity="warning",
-        title="duplicate audio",
-        advice="keep one row: copies count twice in training and may be in two splits",
-    ),
-    FindingKind(
-        code="silent",
-        severity="warning",
-        title="silent clips",
-        advice="record the clip again, or remove the row",
-    ),
-    FindingKind(
-        code="clipped",
-        severity="warning",
-        title="clips with clipping",
-        advice="record with less gain, or remove the clip if it is hard to understand",
-    ),
-    FindingKind(
-        code="short_clip",
-        severity="warning",
-        title="clips that are too short",
-        advice="check whether the clip is cut off, or give other start and end times",
-    ),
-    FindingKind(
-        code="long_clip",
-        severity="warning",
-        title="clips that are too long",
-        advice="trim the clip to the labelled sound (columns start and end), or split it",
-    ),
-    FindingKind(
-        code="imbalance",
-        severity="warning",
-        title="labels with few clips",
-        advice="collect more clips of the label, or expect lower accuracy for it",
-    ),
-    FindingKind(
-        code="dominant_label",
-        severity="note",
-        title="labels with most of the clips",
-        advice="accuracy says little about the other labels; use macro F1",
-    ),
-    FindingKind(
-        code="mixed_rates",
-        severity="note",
-        title="mixed sample rates",
-        advice="no action needed: prepare resamples; clips of a low rate have no frequencies "
-        "above half of it",
-    ),
-    FindingKind(
-        code="sample_rate_leak",
-        severity="warning",
-        title="sample rates that reveal the label",
-        advice="record all labels at the same rate: a network may learn the rate instead of "
-        "the sound",
-    ),
-    FindingKind(
-        code="dc_offset",
-        severity="note",
-        title="clips with DC offset",
-        advice="no action needed for training; it may indicate a faulty sound card",
-    ),
-    FindingKind(
-        code="not_checked",
-        severity="note",
-        title="labels not checked for errors",
-        advice="add clips of the label to check them",
-    ),
-)
-FINDING_KINDS = {kind.code: kind for kind in _KINDS}
+# Title and advice of each kind, by severity and code; findings are reported in this order.
+_KINDS: dict[Severity, dict[str, tuple[str, str]]] = {
+    "error": {
+        "bad_row": ("rows that cannot be used", "correct the row in the CSV"),
+        "not_found": ("missing files", "add the file, correct its name, or remove the row"),
+        "conflicting_labels": (
+            "the same audio with different labels",
+            "listen, and keep one row with the correct label",
+        ),
+        "leaked_audio": (
+            "the same audio in several splits",
+            "keep it in one split; test accuracy is too high otherwise",
+        ),
+        "single_clip_label": (
+            "labels with one clip",
+            "add clips of the label, or remove the row: it cannot be in both training and test",
+        ),
+    },
+    "warning": {
+        "label_error": (
+            "likely label errors",
+            "listen to the clip, and correct the label if it is wrong",
+        ),
+        "label_typo": (
+            "likely misspelt labels",
+            "correct the label, or keep it if it is a different word",
+        ),
+        "label_variant": (
+            "labels that differ only in case, spaces or form",
+            "write the label one way: these count as two labels",
+        ),
+        "leaked_speaker": (
+            "speakers in several splits",
+            "move all clips of a speaker to one split to test on new speakers (as prepare "
+            "--split speaker does)",
+        ),
+        "duplicate": (
+            "duplicate audio",
+            "keep one row: copies count twice in training and may be in two splits",
+        ),
+        "silent": ("silent clips", "record the clip again, or remove the row"),
+        "clipped": (
+            "clips with clipping",
+            "record with less gain, or remove the clip if it is hard to understand",
+        ),
+        "short_clip": (
+            "clips that are too short",
+            "check whether the clip is cut off, or give other start and end times",
+        ),
+        "long_clip": (
+            "clips that are too long",
+            "trim the clip to the labelled sound (columns start and end), or split it",
+        ),
+        "imbalance": (
+            "labels with few clips",
+            "collect more clips of the label, or expect lower accuracy for it",
+        ),
+        "sample_rate_leak": (
+            "sample rates that reveal the label",
+            "record all labels at the same rate: a network may learn the rate instead of the sound",
+        ),
+    },
+    "note": {
+        "dominant_label": (
+            "labels with most of the clips",
+            "accuracy says little about the other labels; use macro F1",
+        ),
+        "mixed_rates": (
+            "mixed sample rates",
+            "no action needed: prepare resamples; clips of a low rate have no frequencies "
+            "above half of it",
+        ),
+        "dc_offset": (
+            "clips with DC offset",
+            "no action needed for training; it may indicate a faulty sound card",
+        ),
+        "not_checked": ("labels not checked for errors", "add clips of the label to check them"),
+    },
+}
+FINDING_KINDS = {
+    code: FindingKind(code, severity, title, advice)
+    for severity, kinds in _KINDS.items()
+    for code, (title, advice) in kinds.items()
+}
 
 
 @dataclass(frozen=True)
@@ -190,22 +148,25 @@ class Finding:
 def make_finding(
     code: str,
     message: str,
-    line: int = 0,
-    filename: str = "",
+    clip: Clip | None = None,
     *,
     severity: Severity | None = None,
-    label: str = "",
+    label: str | None = None,
     suggested: str = "",
     confidence: float | None = None,
 ) -> Finding:
-    """A finding of one of ``FINDING_KINDS``, by default with the severity of its kind."""
+    """A finding of one of ``FINDING_KINDS``, by default with the severity of its kind.
+
+    It is about a clip and its label, or without one about the dataset.
+    """
+    own_label = "" if clip is None else clip.label
     return Finding(
         code=code,
-        line=line,
-        filename=filename,
+        line=0 if clip is None else clip.line,
+        filename="" if clip is None else clip.filename,
         message=message,
         severity=severity or FINDING_KINDS[code].severity,
-        label=label,
+        label=own_label if label is None else label,
         suggested=suggested,
         confidence=confidence,
     )

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_text
 from earful.data.labels.clip import Clip
 from earful.training.data_quality.finding import Finding, FindingKind, Severity, group_by_kind
 from earful.training.data_quality.run_checks import DataQualityReport
 from earful.training.data_quality.text_report import label_error_sentence
-from earful.training.reports.html_clips import ClipMedia, load_clip_media
+from earful.training.reports.html_clips import ClipMedia, load_labelled_clip
 from earful.training.reports.html_page import render_page
 
 # Listed findings of a kind, besides those with a player.
@@ -51,8 +51,7 @@ def write_quality_page(
             for severity, kind, findings in group_by_kind(quality.findings)
         ],
     )
-    with staged_file(out) as staging:
-        staging.write_text(page, encoding="utf-8")
+    write_text(out, page)
 
 
 def _group(
@@ -63,14 +62,7 @@ def _group(
     max_clips: int,
 ) -> FindingGroup:
     playable = [finding for finding in findings if finding.line in clip_by_line][:max_clips]
-    playable_clips = [(finding, _clip_media(clip_by_line[finding.line])) for finding in playable]
+    played = [(found, load_labelled_clip(clip_by_line[found.line])) for found in playable]
     played_ids = {id(finding) for finding in playable}
     listed = [finding for finding in findings if id(finding) not in played_ids][:_MAX_LISTED]
-    return FindingGroup(severity, kind, len(findings), playable_clips, listed)
-
-
-def _clip_media(clip: Clip) -> ClipMedia:
-    if clip.start_seconds is None or clip.end_seconds is None:
-        return load_clip_media(clip.path)
-    times = (clip.start_seconds, clip.end_seconds)
-    return load_clip_media(clip.path, times, clip.end_tolerance_seconds)
+    return FindingGroup(severity, kind, len(findings), played, listed)

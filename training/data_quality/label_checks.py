@@ -39,9 +39,7 @@ def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
                 suggestion = join_labels(
                     canonical.get(part, part) for part in split_labels(clip.label)
                 )
-                yield make_finding(
-                    code, message, clip.line, clip.filename, label=clip.label, suggested=suggestion
-                )
+                yield make_finding(code, message, clip, suggested=suggestion)
 
     return [
         *label_findings("label_variant", variants, "a variant of"),

@@ -177,15 +177,7 @@ def _label_not_checked(label: str, n_clips: int) -> Finding:
 def _label_error_finding(clip: Clip, suggested: str, probability: float) -> Finding:
     confidence = round(float(probability), 4)
     message = f"labelled {clip.label!r}, likely {suggested!r} (confidence {100 * confidence:.0f} %)"
-    return make_finding(
-        "label_error",
-        message,
-        clip.line,
-        clip.filename,
-        label=clip.label,
-        suggested=suggested,
-        confidence=confidence,
-    )
+    return make_finding("label_error", message, clip, suggested=suggested, confidence=confidence)
 
 
 def _sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:

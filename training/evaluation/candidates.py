@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter
+from matplotlib.ticker import NullFormatter
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.encoder_config import feature_shape
@@ -18,7 +18,7 @@ from earful.training.baselines.fit import check_baseline
 from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import AuxiliaryData
-from earful.training.plots.plots import COLORS, save_figure
+from earful.training.plots.chart import COLORS, GRID_COLOR, percent, save_figure
 from earful.training.runs.train_run import adapt_to_dataset
 
 Precision = Literal["float32", "int8"]
@@ -151,7 +151,7 @@ def plot_comparison(rows: Sequence[ComparisonRow], path: Path) -> None:
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.bar_label(drawn, [_format_short(value) for value in values], padding=3)
     for panel in axes:
-        panel.grid(alpha=0.3, axis="x")
+        panel.grid(color=GRID_COLOR, axis="x")
     save_figure(figure, path)
 
 
@@ -174,7 +174,7 @@ def _plot_accuracies(panel: Any, rows: Sequence[ComparisonRow]) -> None:
         )
     panel.set_yticks(positions, [row.model + row.suffix for row in rows], parse_math=False)
     panel.invert_yaxis()
-    panel.xaxis.set_major_formatter(PercentFormatter(1.0))
+    percent(panel.xaxis)
     panel.set(xlabel="test accuracy, 95 % interval")
     panel.legend(loc="best")
 

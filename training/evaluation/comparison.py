@@ -1,6 +1,5 @@
 """``earful compare``: train, test, export and time networks on the same datasets."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json, write_text
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.data.features.encoder_config import feature_shape
@@ -129,10 +128,8 @@ def _trainable(
 
 def _write(rows: Sequence[ComparisonRow], out: Path) -> None:
     """Write the results so far: a comparison may take hours."""
-    with staged_file(out / RESULT_FILENAME) as staging:
-        staging.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", "utf-8")
-    with staged_file(out / TABLE_FILENAME) as staging:
-        staging.write_text(comparison_table(rows) + "\n", "utf-8")
+    write_json(out / RESULT_FILENAME, [asdict(row) for row in rows])
+    write_text(out / TABLE_FILENAME, comparison_table(rows) + "\n")
     plot_comparison(rows, out / PLOT_FILENAME)
 
 

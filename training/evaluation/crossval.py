@@ -1,15 +1,13 @@
 """Cross-validation: accuracy on speakers, or folds, that a network was not trained on."""
 
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.data.labels.folds import Fold, column_folds, speaker_folds
 from earful.models.bundle.device import TrainingDevice
@@ -102,10 +100,11 @@ def cross_validate(
     """
     require_classifier(config.model)
     built = _build_folds(dataset, folds)
+    split_mode = "fold" if folds == "column" else "crossval"
     results: list[FoldResult] = []
     for number, fold in enumerate(built, 1):
         metrics = train_run(
-            _with_fold_split(dataset, fold, "fold" if folds == "column" else "crossval"),
+            dataset.split_again(fold.splits, fold.name, split_mode),
             out / f"fold{number}",
             config,
             auxiliary=auxiliary,
@@ -117,8 +116,7 @@ def cross_validate(
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(n_correct, sum(result.clips for result in results))
     cross_validation = CrossValidation(tuple(results), interval)
-    with staged_file(out / RESULT_FILENAME) as staging:
-        staging.write_text(json.dumps(cross_validation.to_dict(), indent=2) + "\n", "utf-8")
+    write_json(out / RESULT_FILENAME, cross_validation.to_dict())
     return cross_validation
 
 
@@ -138,15 +136,4 @@ def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:
         clips=test_metrics["clips"],
         accuracy=test_metrics["accuracy"],
         accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
-    )
-
-
-def _with_fold_split(dataset: Dataset, fold: Fold, split_mode: str) -> Dataset:
-    """The dataset with the split of a fold, which becomes part of its content hash."""
-    split_hash = hashlib.sha256(",".join(fold.splits).encode()).hexdigest()[:12]
-    return replace(
-        dataset,
-        clips=dataset.clips.assign(split=list(fold.splits)),
-        content_hash=f"{dataset.content_hash}/{fold.name}:{split_hash}",
-        split_mode=split_mode,
     )

@@ -1,6 +1,5 @@
 """Evaluate a released model on labelled recordings, with the classifier that serves it."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from earful.data.atomic_write import staged_folder
+from earful.data.atomic_write import json_bytes, staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.windows import loudest_clip
 from earful.data.dataset.dataset import build_label_matrix
@@ -42,13 +41,18 @@ from earful.training.evaluation.noise_robustness import (
 )
 from earful.training.evaluation.plots import plot_coverage, plot_false_accepts, plot_noise
 from earful.training.evaluation.recording_votes import recording_notes
-from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
+from earful.training.metrics.classification import (
+    ClassificationMetrics,
+    compute_metrics,
+    top_confusions,
+)
 from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion
 
 Split = Literal["test", "val", "train", "all"]
 Breakdown = Literal["speaker", "label"]
 REPORT = "evaluation.json"
+_MAX_CONFUSIONS = 5
 
 
 class EvaluationError(EarfulError):
@@ -85,10 +89,8 @@ class Evaluation:
         metrics = self.metrics
         lines = [metrics.text()]
         lines += metrics.label_lines() if by == "label" else metrics.speaker_lines(by == "speaker")
-        lines += [
-            f"  {count} x {true} predicted as {predicted}"
-            for count, true, predicted in _confusions(metrics)
-        ]
+        confusions = top_confusions(metrics.confusion, metrics.labels, _MAX_CONFUSIONS)
+        lines += [f"  {n} x {true} predicted as {predicted}" for n, true, predicted in confusions]
         lines.append(self.confidence.text())
         lines += [self.false_accepts.text()] if self.false_accepts is not None else []
         lines += [noise_table(self.noise_test)] if self.noise_test else []
@@ -260,8 +262,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Write evaluation.json, confusion.png, coverage.png and, if measured, the others."""
     metrics = evaluation.metrics
     with staged_folder(out, REPORT) as folder:
-        text = json.dumps(evaluation.report(), indent=2, ensure_ascii=False) + "\n"
-        (folder / REPORT).write_text(text, "utf-8")
+        (folder / REPORT).write_bytes(json_bytes(evaluation.report()))
         title = f"{evaluation.model.name}, {metrics.clips} clips, {100 * metrics.accuracy:.2f} %"
         plot_confusion(metrics.confusion, metrics.labels, title, folder / "confusion.png")
         plot_coverage(evaluation.confidence, title, folder / "coverage.png")
@@ -308,14 +309,3 @@ def _split_by_known_label(
     if not known:
         raise EvaluationError(f"no row has a label of the model: {message}")
     return known, unknown
-
-
-def _confusions(metrics: ClassificationMetrics, max_items: int = 5) -> list[tuple[int, str, str]]:
-    """The most frequent confusions: (count, true label, predicted label)."""
-    confusions = [
-        (count, metrics.labels[row], metrics.labels[column])
-        for row, counts in enumerate(metrics.confusion)
-        for column, count in enumerate(counts)
-        if count and row != column
-    ]
-    return sorted(confusions, key=lambda item: -item[0])[:max_items]

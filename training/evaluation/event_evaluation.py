@@ -1,13 +1,12 @@
 """Evaluate a released model on the labelled events of recordings, with the event detector."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from earful.data.annotations.annotation import format_list
-from earful.data.atomic_write import staged_folder
+from earful.data.atomic_write import json_bytes, staged_folder
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.clip import ClipProblem
@@ -230,8 +229,7 @@ def write_event_evaluation(evaluation: EventEvaluation, out: Path) -> None:
         OutputError: ``out`` cannot be written.
     """
     with staged_folder(out, REPORT) as folder:
-        text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        (folder / REPORT).write_text(text, "utf-8")
+        (folder / REPORT).write_bytes(json_bytes(evaluation.to_dict()))
 
 
 def _shares(counts: EventCounts) -> str:

@@ -84,10 +84,15 @@ def measure_noise_robustness(
 def noise_table(points: Sequence[NoisePoint]) -> str:
     """Accuracy in percent: one row per noise type, one column per SNR."""
     lines = ["SNR     " + "".join(f"{snr_db:>6.0f} dB" for snr_db in SNR_DB)]
-    for kind in dict.fromkeys(point.kind for point in points):
-        row = [point.accuracy for point in points if point.kind == kind]
-        lines.append(f"{kind:<8}" + "".join(f"{100 * accuracy:>9.1f}" for accuracy in row))
+    for kind, row in points_by_kind(points):
+        lines.append(f"{kind:<8}" + "".join(f"{100 * point.accuracy:>9.1f}" for point in row))
     return "\n".join(lines)
+
+
+def points_by_kind(points: Sequence[NoisePoint]) -> list[tuple[str, list[NoisePoint]]]:
+    """The points of each noise type, in the order of the test."""
+    kinds = dict.fromkeys(point.kind for point in points)
+    return [(kind, [point for point in points if point.kind == kind]) for kind in kinds]
 
 
 def read_noise_recordings(folder: Path, sample_rate_hz: int) -> list[Waveform]:

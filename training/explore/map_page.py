@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from markupsafe import Markup
 
-from earful.data.atomic_write import OutputError, staged_file
+from earful.data.atomic_write import OutputError, write_text
 from earful.data.labels.text_file import LabelsError
 from earful.training.explore.clip_map import TOP_OUTLIERS, ClipMap, MapView
 from earful.training.reports.clip_media import (
@@ -76,10 +76,8 @@ def write_map_page(
         data=script_safe_json(_page_data(clip_map, color_by)),
         sounds=script_safe_json(audio_urls),
     )
-    with staged_file(out) as staging:
-        staging.write_text(page, encoding="utf-8")
-        size = staging.stat().st_size
-    return replace(stats, size_bytes=size)
+    write_text(out, page)
+    return replace(stats, size_bytes=out.stat().st_size)
 
 
 def script_safe_json(value: Any) -> Markup:

@@ -1,6 +1,5 @@
 """Embeddings that need no labels: the speech encoder's, or those of an autoencoder trained here."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,13 +74,7 @@ def _training_view(dataset: Dataset, seed: int) -> Dataset:
     splits = np.full(len(order), "test", object)
     splits[order[:MAX_TRAINING_CLIPS]] = "train"
     splits[order[:MAX_TRAINING_CLIPS:_VALIDATION_STRIDE]] = "val"
-    digest = hashlib.sha256(",".join(splits).encode()).hexdigest()[:12]
-    return replace(
-        dataset,
-        clips=dataset.clips.assign(split=splits),
-        split_mode="map",
-        content_hash=f"{dataset.content_hash}/map:{digest}",
-    )
+    return dataset.split_again(splits.tolist(), "map", "map")
 
 
 def _is_cached(run_folder: Path, view: Dataset, config: TrainConfig) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from earful.data.atomic_write import OutputError, require_file_name, staged_file
+from earful.data.atomic_write import OutputError, require_file_name, staged_file, write_json
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.bundle import open_bundle, open_session
 from earful.models.bundle.metadata import GoldenExample, ModelMetadata
@@ -91,8 +91,7 @@ def export_int8(
 def _keep_figures(run: Path, figures: Int8Figures) -> str | None:
     """Write the figures into the run; why not, where a run can only be read."""
     try:
-        with staged_file(run / INT8_FILENAME) as staging:
-            staging.write_text(figures.to_json(), "utf-8")
+        write_json(run / INT8_FILENAME, dataclasses.asdict(figures))
     except OutputError as error:
         return str(error)
     return None

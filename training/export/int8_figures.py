@@ -1,7 +1,7 @@
 """What INT8 costs and gains, kept beside the checkpoints of its run for the run's report."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,9 +53,6 @@ class Int8Figures:
             validation=PairedAccuracy.from_dict(values["validation"]),
             test=None if values["test"] is None else PairedAccuracy.from_dict(values["test"]),
         )
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
 def read_int8_figures(run: Path) -> Int8Figures | None:

@@ -138,6 +138,19 @@ def compute_metrics(
     )
 
 
+def top_confusions(
+    confusion: Sequence[Sequence[int]], labels: Sequence[str], max_items: int
+) -> list[tuple[int, str, str]]:
+    """The most frequent confusions: (count, true label, predicted label)."""
+    confusions = [
+        (count, true, predicted)
+        for true, row in zip(labels, confusion, strict=True)
+        for predicted, count in zip(labels, row, strict=True)
+        if count and true != predicted
+    ]
+    return sorted(confusions, key=lambda item: -item[0])[:max_items]
+
+
 def paired_p_value(lost: int, won: int) -> float:
     """One-sided exact McNemar test: P(X >= lost) for X ~ Binomial(lost + won, 1/2)."""
     if lost + won == 0:

@@ -5,17 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from earful.data.atomic_write import staged_file
 from earful.training.config.train_config import Loss, TrainConfig
-from earful.training.plots.long_text import TITLE_CHARACTERS, fonts, quiet_drawing, wrap
+from earful.training.plots.chart import (
+    COLORS,
+    GRID_COLOR,
+    MARK_COLOR,
+    logarithmic,
+    new_chart,
+    over_epochs,
+    percent,
+    save_figure,
+)
+from earful.training.plots.long_text import fonts, wrap
 from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.lr_finder import LearningRateCurve
 
-COLORS = ("#1f6f8b", "#d1495b", "#e3a857", "#5b8c5a", "#6a4c93")
 TRAINING_COLOR, VALIDATION_COLOR = COLORS[:2]
 VALIDATION = "validation"
 # The validation loss of focal is cross-entropy (``training.trainer.losses.comparison_loss``).
@@ -40,29 +46,50 @@ def learning_curves(history: Sequence[EpochRecord], config: TrainConfig) -> Figu
     has_accuracy = history[0].val_accuracy is not None
     figure = Figure(figsize=(10 if has_accuracy else 5.5, 4), layout="constrained")
     panels: Any = figure.subplots(1, 1 + has_accuracy, squeeze=False)[0]
+    draw_losses(panels[0], history, config)
+    if has_accuracy:
+        draw_accuracies(panels[1], history)
+    for axes in panels:
+        axes.grid(color=GRID_COLOR)
+        axes.legend()
+    return figure
+
+
+def draw_losses(axes: Any, history: Sequence[EpochRecord], config: TrainConfig) -> None:
+    """Training and validation loss over epochs."""
+    losses = [record.loss for record in history], [record.val_loss for record in history]
+    _draw_epochs(axes, history, losses, validation_label(config))
+    has_accuracy = history[0].val_accuracy is not None
+    axes.set_ylabel(_LOSSES[config.loss] if has_accuracy else "mean squared error")
+    _scale_losses(axes, [*losses[0], *losses[1]])
+
+
+def draw_accuracies(axes: Any, history: Sequence[EpochRecord]) -> None:
+    """Training and validation accuracy over epochs."""
+    accuracies = [record.accuracy for record in history], [r.val_accuracy for r in history]
+    _draw_epochs(axes, history, accuracies, VALIDATION)
+    axes.set_ylabel("accuracy")
+    percent(axes.yaxis)
+
+
+def _draw_epochs(
+    axes: Any,
+    history: Sequence[EpochRecord],
+    curves: tuple[Sequence[float | None], Sequence[float | None]],
+    validation: str,
+) -> None:
     epochs = [record.epoch for record in history]
     best = min(history, key=lambda record: record.val_loss).epoch
-    losses = [r.loss for r in history], [r.val_loss for r in history]
-    curves = [
-        (
-            _LOSSES[config.loss] if has_accuracy else "mean squared error",
-            *losses,
-            validation_label(config),
-        ),
-        ("accuracy", [r.accuracy for r in history], [r.val_accuracy for r in history], VALIDATION),
-    ]
-    for axes, (name, training, validation, clips) in zip(panels, curves, strict=False):
-        axes.plot(epochs, training, color=TRAINING_COLOR, label="training (during the epoch)")
-        axes.plot(epochs, validation, color=VALIDATION_COLOR, label=clips)
-        axes.axvline(best, color="0.6", linestyle=":", label=f"best: epoch {best}")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    _scale_losses(panels[0], [*losses[0], *losses[1]])
-    if has_accuracy:
-        panels[1].yaxis.set_major_formatter(PercentFormatter(1.0))
-    return figure
+    names = "training (during the epoch)", validation
+    for name, values, color in zip(names, curves, COLORS, strict=False):
+        axes.plot(epochs, values, color=color, label=name, marker=point_marker(epochs))
+    axes.axvline(best, color=MARK_COLOR, linestyle=":", label=f"best: epoch {best}")
+    over_epochs(axes)
+
+
+def point_marker(values: Sequence[object]) -> str:
+    """The marker of a curve: one point alone would not be seen."""
+    return "o" if len(values) == 1 else ""
 
 
 def validation_label(config: TrainConfig) -> str:
@@ -76,7 +103,7 @@ def _scale_losses(axes: Any, losses: Sequence[float]) -> None:
     if min_positive is None:
         return  # all are 0
     if min(losses) > 0:
-        axes.set_yscale("log")
+        logarithmic(axes, min(losses), max(losses))
     else:
         axes.set_yscale("symlog", linthresh=min_positive)
 
@@ -115,23 +142,12 @@ def plot_confusion(
 
 def plot_learning_rates(curve: LearningRateCurve, title: str, path: Path) -> None:
     """Write the loss over increasing learning rates, with the suggested one marked, as PNG."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_chart(title, (7, 4))
     axes.plot(curve.rates, curve.losses, color="0.8", label="each step")
     axes.plot(curve.rates, curve.smoothed, color=TRAINING_COLOR, label="running mean")
     label = f"falls fastest at {curve.suggested:g}"
     axes.axvline(curve.suggested, color=VALIDATION_COLOR, linestyle=":", label=label)
     y_max = 1.5 * max(curve.smoothed[:10])
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, y_max))
-    axes.set_title(wrap(title, TITLE_CHARACTERS), parse_math=False)
-    axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path, *, grow: bool = False) -> None:
-    """Write a figure as PNG, atomically; with ``grow`` as large as what is drawn in it."""
-    bbox_inches = "tight" if grow else None
-    FigureCanvasAgg(figure)
-    with staged_file(path) as staging, quiet_drawing():
-        figure.savefig(staging, format="png", dpi=120, bbox_inches=bbox_inches)

@@ -1,6 +1,5 @@
 """Register a model as a version: its ONNX file, metrics, model card and data."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from earful.data.atomic_write import json_bytes
 from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
 from earful.data.labels.text_file import LabelsError
 from earful.models.bundle.bundle import Bundle, open_bundle
@@ -124,7 +124,7 @@ def version_files(
     bundle = open_bundle(model)
     files = {
         MODEL_FILE: model.read_bytes(),
-        METRICS_FILE: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
+        METRICS_FILE: json_bytes(metrics),
         CARD_FILE: model_card(bundle, metrics, rows, note).encode(),
     }
     if rows:

@@ -1,7 +1,6 @@
 """Clips on a map: a small spectrogram, and the audio as a data URI or a link to its file."""
 
 import base64
-import io
 import math
 import os
 from collections.abc import Iterable
@@ -11,12 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import Waveform
 from earful.data.audio.pcm import as_float
 from earful.data.dataset.dataset import Dataset
+from earful.training.reports.html_clips import audio_uri
 
 # Spectrogram images: maximal rows and columns, number of shades, dynamic range.
 _MAX_ROWS, _MAX_COLUMNS, _SHADES, _RANGE_DB = 40, 64, 16, 70.0
@@ -93,7 +92,8 @@ def clip_audio_urls(
     waveforms = dataset.array("waveforms")
     for row in order:
         if bytes_left > 0:
-            uri = _flac_uri(clip_waveform(waveforms, dataset, row), dataset)
+            waveform = clip_waveform(waveforms, dataset, row)
+            uri = audio_uri(waveform, dataset.features.sample_rate_hz, "flac")
             bytes_left -= len(uri)
             if bytes_left >= 0:
                 urls[position[row]] = uri
@@ -106,13 +106,6 @@ def clip_waveform(waveforms: NDArray[Any], dataset: Dataset, row: int) -> Wavefo
     """A stored clip (samples,) without its zero padding."""
     start, end = clip_range(dataset, float(dataset.clips["seconds"].iloc[row]))
     return as_float(waveforms[row, start:end])
-
-
-def _flac_uri(waveform: Waveform, dataset: Dataset) -> str:
-    buffer = io.BytesIO()
-    rate_hz = dataset.features.sample_rate_hz
-    soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="FLAC", subtype="PCM_16")
-    return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def path_link(path: Path, span: tuple[float, float] | None, out: Path) -> str:

@@ -5,24 +5,26 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import librosa
 import numpy as np
 import soundfile
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import END_TOLERANCE_SECONDS, AudioError, Waveform
 from earful.data.audio.stream_reader import loudest_window, read_blocks, read_segment
-from earful.training.plots.long_text import quiet_drawing
+from earful.data.labels.clip import Clip
+from earful.training.plots.chart import png_uri
 
 # Longer clips are cut; all are resampled.
 MAX_MEDIA_SECONDS = 5.0
 MEDIA_RATE_HZ = 16_000
-# Spectrograms: window, least hop, size in pixels, dynamic range.
-_N_FFT, _MIN_HOP, _WIDTH, _HEIGHT, _RANGE_DB = 256, 64, 256, 96, 70.0
+# Spectrograms of clips: window, least hop, size in pixels; dynamic range of all.
+_N_FFT, _MIN_HOP, _WIDTH, _HEIGHT = 256, 64, 256, 96
+_DPI, _RANGE_DB = 80, 70.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class ClipMedia:
     audio: str = ""
     spectrogram: str = ""
     missing: str = ""
+
+
+def load_labelled_clip(clip: Clip) -> ClipMedia:
+    """``load_clip_media`` of a row of a labels CSV."""
+    if clip.start_seconds is None or clip.end_seconds is None:
+        return load_clip_media(clip.path)
+    times = (clip.start_seconds, clip.end_seconds)
+    return load_clip_media(clip.path, times, clip.end_tolerance_seconds)
 
 
 def load_clip_media(
@@ -45,14 +55,14 @@ def load_clip_media(
     except AudioError as error:
         return ClipMedia(missing=f"cannot be played: {error}")
     return ClipMedia(
-        wav_uri(waveform, MEDIA_RATE_HZ),
+        audio_uri(waveform, MEDIA_RATE_HZ),
         _spectrogram_uri(waveform, MEDIA_RATE_HZ, _source_rate_hz(path)),
     )
 
 
 def waveform_media(waveform: Waveform, rate_hz: int) -> ClipMedia:
     """Media of a decoded waveform (samples,)."""
-    return ClipMedia(wav_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
+    return ClipMedia(audio_uri(waveform, rate_hz), _spectrogram_uri(waveform, rate_hz, rate_hz))
 
 
 def _read_audio(
@@ -83,30 +93,31 @@ def file_seconds(path: Path) -> float:
         return 0.0
 
 
-def wav_uri(waveform: Waveform, rate_hz: int) -> str:
+def audio_uri(waveform: Waveform, rate_hz: int, format_name: Literal["wav", "flac"] = "wav") -> str:
+    """A waveform (samples,) as a file of 16 bits in a data URI."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(waveform, -1, 1), rate_hz, format="WAV", subtype="PCM_16")
-    return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    clipped = np.clip(waveform, -1, 1)
+    soundfile.write(buffer, clipped, rate_hz, format=format_name.upper(), subtype="PCM_16")
+    return f"data:audio/{format_name};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def figure_uri(figure: Figure) -> str:
-    """A figure as PNG."""
-    buffer = io.BytesIO()
-    canvas: Any = FigureCanvasAgg(figure)
-    with quiet_drawing():
-        canvas.print_png(buffer)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def draw_spectrogram(
+    decibels: NDArray[np.float32], width: int, height: int, top_db: float
+) -> tuple[Figure, Any]:
+    """A figure of so many pixels with a spectrogram (bins, frames), its axes in bins and frames."""
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    axes: Any = figure.add_axes((0, 0, 1, 1))
+    shades = {"cmap": "magma", "vmin": top_db - _RANGE_DB, "vmax": top_db}
+    axes.imshow(decibels, origin="lower", aspect="auto", interpolation="nearest", **shades)
+    axes.set_axis_off()
+    return figure, axes
 
 
 def _spectrogram_uri(waveform: Waveform, rate_hz: int, source_rate_hz: int) -> str:
     """A spectrogram as PNG, in decibels, up to the Nyquist frequency of the source."""
-    figure = Figure(figsize=(_WIDTH / 80, _HEIGHT / 80), dpi=80)
-    axes: Any = figure.add_axes((0, 0, 1, 1))
     hop = max(_MIN_HOP, len(waveform) // _WIDTH)  # more columns than pixels only take time
     source_bins = slice(None, max(2, _N_FFT // 2 * source_rate_hz // rate_hz))
     padded = np.pad(waveform, (0, max(0, _N_FFT - len(waveform))))
     magnitude = np.abs(librosa.stft(padded, n_fft=_N_FFT, hop_length=hop))[source_bins]
     decibels = librosa.amplitude_to_db(magnitude, ref=np.max, top_db=_RANGE_DB)
-    librosa.display.specshow(decibels, ax=axes, cmap="magma", vmin=-_RANGE_DB, vmax=0)
-    axes.set_axis_off()
-    return figure_uri(figure)
+    return png_uri(draw_spectrogram(decibels, _WIDTH, _HEIGHT, 0.0)[0])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_text
 from earful.data.labels.multilabel import sort_labels
 from earful.service.batch.errors import BatchError
 from earful.service.batch.results import read_results
@@ -57,8 +57,7 @@ def write_results_report(
     if not summary.rows:
         raise BatchError(f"{results} has no rows; run `earful classify` first")
     page = _page(results.name, summary, clips, folder, out)
-    with staged_file(out) as staging:
-        staging.write_text(page, encoding="utf-8")
+    write_text(out, page)
     return summary
 
 

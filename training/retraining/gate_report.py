@@ -1,14 +1,14 @@
 """Reports of the gate: gate.json and report.html."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from earful.data.atomic_write import json_bytes
 from earful.data.labels.clip import Clip
 from earful.models.registry.records import Version
 from earful.training.metrics.classification import wilson_interval
-from earful.training.reports.html_clips import ClipMedia, load_clip_media
+from earful.training.reports.html_clips import ClipMedia, load_labelled_clip
 from earful.training.reports.html_page import render_page
 from earful.training.retraining.gate import GateCheck, GateResult, PairedPrediction
 from earful.training.retraining.plan import Plan
@@ -49,9 +49,8 @@ def report_files(
     Audio of ``private`` files is not copied, since they may have to be deleted on request.
     """
     gate = {"champion": base.number, **gate_result.to_dict(), "plan": plan.to_dict()}
-    text = json.dumps(gate, indent=2, ensure_ascii=False) + "\n"
     return {
-        GATE: text.encode(),
+        GATE: json_bytes(gate),
         REPORT: render_report(name, base, plan, predictions, gate_result, private).encode(),
     }
 
@@ -96,5 +95,4 @@ def _with_media(
 def _clip_media(clip: Clip, private: Collection[Path]) -> ClipMedia:
     if clip.path in private:
         return ClipMedia(missing="no audio: recordings of feedback are not copied")
-    start, end = clip.start_seconds, clip.end_seconds
-    return load_clip_media(clip.path, None if start is None or end is None else (start, end))
+    return load_labelled_clip(clip)

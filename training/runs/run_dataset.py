@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.training.trainer.checkpoint import METRICS_FILENAME
 
@@ -12,8 +12,7 @@ RUN_DATASET_FILENAME = "trained_on.json"
 
 def write_run_dataset(run: Path, dataset: Dataset) -> None:
     """Record the folder of the dataset that a run is trained on."""
-    with staged_file(run / RUN_DATASET_FILENAME) as staging:
-        staging.write_text(json.dumps({"dataset": str(dataset.folder.resolve())}) + "\n", "utf-8")
+    write_json(run / RUN_DATASET_FILENAME, {"dataset": str(dataset.folder.resolve())})
 
 
 def read_run_dataset(run: Path) -> Path | None:

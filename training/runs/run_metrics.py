@@ -1,7 +1,6 @@
 """The report of a finished run: metrics.json, learning curves and confusion matrix."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.networks.autoencoder import centred
@@ -70,8 +69,7 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, An
         "test": parts["test"].to_dict() if "test" in parts else None,
         "history": [dataclasses.asdict(record) for record in checkpoint.history],
     }
-    with staged_file(run / METRICS_FILENAME) as staging:
-        staging.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write_json(run / METRICS_FILENAME, metrics)
     if not zoo_entry(checkpoint.config.model).fitted:
         plot_learning_curves(checkpoint.history, checkpoint.config, run / CURVES_FILENAME)
     plotted_split = "test" if "test" in parts else "val"

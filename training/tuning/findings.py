@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 import math
 import shlex
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import staged_file, write_json
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig, default_config
-from earful.training.plots.plots import COLORS, save_figure
+from earful.training.plots.chart import COLORS, GRID_COLOR, save_figure
 from earful.training.tuning.search import BEST_RUN_FOLDER, SearchConfig, best_trial
 from earful.training.tuning.space import round_settings
 from earful.training.tuning.study import (
@@ -198,9 +197,7 @@ def write_results(result: TuneResult, study: optuna.Study, out: Path) -> None:
         for trial in result.trials:
             values = [getattr(trial, column) for column in columns]
             writer.writerow([*values, *(trial.settings.get(name, "") for name in names)])
-    with staged_file(out / BEST_SETTINGS_FILENAME) as staging:
-        text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        staging.write_text(text, "utf-8")
+    write_json(out / BEST_SETTINGS_FILENAME, result.to_dict())
     _plot_trials(result, importances(study), out / PLOT_FILENAME)
 
 
@@ -231,7 +228,7 @@ def _plot_trials(result: TuneResult, importance: dict[str, float], path: Path) -
     axes.step([t.number for t in done], best_so_far, where="post", color=_BEST_COLOR, label="best")
     axes.set(xlabel="trial", ylabel=f"validation {result.objective}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
+    axes.grid(color=GRID_COLOR)
     axes.legend()
     if importance:
         names = list(importance)[::-1]

@@ -1,9 +1,6 @@
 """Optuna sampler: trial ``n`` depends only on (seed, n) and the earlier trials."""
 
-from typing import Any
-
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -13,7 +10,7 @@ _SEED_STRIDE = 100_003
 _SEED_RANGE = 2**32
 
 
-class PerTrialTPESampler(BaseSampler):
+class PerTrialTPESampler(TPESampler):
     """TPE (Bergstra et al., Algorithms for Hyper-Parameter Optimization, 2011), reseeded per trial.
 
     Parallel processes draw different settings, and a resumed search draws the same settings as an
@@ -21,31 +18,13 @@ class PerTrialTPESampler(BaseSampler):
     """
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._tpe = TPESampler(seed=seed % _SEED_RANGE)
+        super().__init__(seed=seed % _SEED_RANGE)
+        self._search_seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._tpe = TPESampler(seed=trial_seed(self._seed, trial.number))
-        self._tpe.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self._tpe.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._tpe.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+        # Nothing of earlier trials is kept: those of the study are read again.
+        TPESampler.__init__(self, seed=trial_seed(self._search_seed, trial.number))
+        super().before_trial(study, trial)
 
 
 def trial_seed(seed: int, number: int) -> int:

@@ -1,8 +1,5 @@
 """Validation split of a search: held-out speakers, never the test split."""
 
-import hashlib
-from dataclasses import replace
-
 import numpy as np
 
 from earful.data.dataset.dataset import Dataset
@@ -68,12 +65,7 @@ def _with_splits(
 ) -> Dataset:
     """The dataset with these splits, reflected in its hash, and without a test split."""
     new_splits = [_EXCLUDED_SPLIT if split == "test" else str(split) for split in splits]
-    digest = hashlib.sha256(",".join(new_splits).encode()).hexdigest()[:12]
-    return replace(
-        dataset,
-        clips=dataset.clips.assign(split=new_splits),
-        content_hash=f"{dataset.content_hash}/tune:{digest}",
-    )
+    return dataset.split_again(new_splits, "tune")
 
 
 def _format_speakers(speakers: set[str]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(html_page.__file__).with_name("templates")
 # Fragments that other templates include.
-FRAGMENTS = {"clip.html", "layout.html"}
+FRAGMENTS = {"clip.html", "layout.html", "tables.html"}
 # What a page with an injected element would try.
 INJECTED = """
 <script>document.title = "owned"</script>

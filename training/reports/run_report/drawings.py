@@ -2,17 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
 from earful.models.bundle.decision import ScoreKind
 from earful.training.evaluation.confidence import ConfidenceReport
-from earful.training.plots.plots import VALIDATION, validation_label
-from earful.training.reports.run_report.chart import ChartAxes, ChartLine, draw_chart
+from earful.training.evaluation.plots import draw_coverage, draw_noise
+from earful.training.plots.chart import (
+    MARK_COLOR,
+    inline_svg,
+    logarithmic,
+    new_chart,
+    over_epochs,
+    percent,
+)
+from earful.training.plots.long_text import middle_ellipsis
+from earful.training.plots.plots import draw_accuracies, draw_losses, point_marker
 from earful.training.reports.run_report.predictions import NoiseResults
 from earful.training.reports.run_report.read_run import TrainingRun
-from earful.training.trainer.checkpoint import EpochRecord
 from earful.training.trainer.layer_health import LayerHealth, layer_warnings, warning_key
+
+# About 300 by 200 pixels, the least width of a chart on the page.
+_INCHES, _LEGEND_ROW_INCHES = (4.2, 2.7), 0.21
+_LEGEND_CHARACTERS = 56
+# The name of a layer, and its values by epoch.
+LayerCurve = tuple[str, list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -34,45 +49,22 @@ class LayerHealthSummary:
 
 def learning_curve_charts(run: TrainingRun) -> list[Markup]:
     """Loss, accuracy and learning rate over epochs, with the best epoch marked."""
-    best, name = run.best_epoch, f"best: epoch {run.best_epoch}"
-    loss = [
-        ChartLine("training", _epoch_curve(run, lambda r: r.loss)),
-        ChartLine(validation_label(run.best.config), _epoch_curve(run, lambda r: r.val_loss)),
-    ]
-    accuracy = [
-        ChartLine("training (running average)", _epoch_curve(run, lambda r: r.accuracy)),
-        ChartLine(VALIDATION, _epoch_curve(run, lambda r: r.val_accuracy)),
-    ]
-    rates = _epoch_curve(run, lambda r: r.learning_rate)
-    log = _spans_decades([rate for _, rate in rates])
-    y_range = None if log else (0.0, 1.1 * max(rate for _, rate in rates) or 1.0)
-    charts = [
-        draw_chart(ChartAxes("loss", "epoch", log=True, mark=best, mark_name=name), loss),
-        draw_chart(
-            ChartAxes("accuracy", "epoch", percent=True, mark=best, mark_name=name), accuracy
-        ),
-        draw_chart(
-            ChartAxes("learning rate", "epoch", log=log, y_range=y_range, mark=best),
-            [ChartLine("", rates)],
-        ),
-    ]
-    return [figure for figure in charts if figure]
+    charts = [page_chart("loss", lambda axes: draw_losses(axes, run.history, run.best.config))]
+    if run.history[0].val_accuracy is not None:
+        charts.append(page_chart("accuracy", lambda axes: draw_accuracies(axes, run.history)))
+    return [*charts, page_chart("learning rate", lambda axes: _draw_rates(axes, run))]
 
 
 def layer_charts(run: TrainingRun) -> list[Markup]:
     """Gradient RMS and share of dead units of every layer over epochs."""
-    names = list(dict.fromkeys(layer.name for r in run.history for layer in r.layers))
-    dead = [ChartLine(name, _layer_curve(run, name, lambda x: x.dead_share)) for name in names]
-    gradients = [
-        ChartLine(name, _layer_curve(run, name, lambda x: x.gradient_rms)) for name in names
-    ]
-    dead = [line for line in dead if line.points]
-    gradients = [line for line in gradients if line.points]
-    charts = [
-        draw_chart(ChartAxes("gradient RMS", "epoch", log=True), gradients),
-        draw_chart(ChartAxes("dead units", "epoch", percent=True, y_range=(0, 1)), dead),
-    ]
-    return [figure for figure in charts if figure]
+    gradients = _layer_curves(run, lambda layer: layer.gradient_rms)
+    dead = _layer_curves(run, lambda layer: layer.dead_share)
+    charts = []
+    if gradients:
+        charts.append(page_chart("gradient RMS", lambda axes: _draw_gradients(axes, gradients)))
+    if dead:
+        charts.append(page_chart("dead units", lambda axes: _draw_dead(axes, dead)))
+    return charts
 
 
 def layer_health_summary(run: TrainingRun) -> LayerHealthSummary:
@@ -87,75 +79,93 @@ def layer_health_summary(run: TrainingRun) -> LayerHealthSummary:
     return LayerHealthSummary(best.layers, list(warning_by_kind.values()))
 
 
-def reliability_chart(confidence: ConfidenceReport | None, score_kind: ScoreKind) -> Markup:
-    """Reliability diagram: accuracy over score.
+def confidence_charts(confidence: ConfidenceReport, score_kind: ScoreKind) -> list[Markup]:
+    """Accuracy over score (a reliability diagram), and of accepted clips over coverage.
 
     With sigmoid scores every (clip, label) pair counts, also labels that are not predicted.
     """
-    if confidence is None:
-        return Markup("")
-    is_single_label = score_kind == "softmax"
-    title = "accuracy by score" if is_single_label else "label frequency by score"
-    axes = ChartAxes(title, "score", percent=True, x_percent=True, y_range=(0, 1), x_range=(0, 1))
-    points = [(each.score, each.accuracy) for each in confidence.bins]
-    measured_line = ChartLine("clips" if is_single_label else "clip-label pairs", points, dots=True)
-    return draw_chart(
-        axes, [measured_line, ChartLine("perfect calibration", [(0, 0), (1, 1)], dashed=True)]
-    )
+    measured = "accuracy" if score_kind == "softmax" else "label frequency"
 
+    def draw_reliability(axes: Any) -> None:
+        name = "clips" if score_kind == "softmax" else "clip-label pairs"
+        scores, accuracies = zip(*((b.score, b.accuracy) for b in confidence.bins), strict=True)
+        axes.plot(scores, accuracies, marker="o", label=name)
+        axes.plot([0, 1], [0, 1], linestyle="--", label="perfect calibration")
+        axes.set(xlabel="score", ylabel=measured, xlim=(0, 1.01), ylim=(0, 1.02))
+        percent(axes.xaxis, axes.yaxis)
 
-def coverage_chart(confidence: ConfidenceReport | None) -> Markup:
-    """Accuracy of accepted clips over coverage."""
-    if confidence is None:
-        return Markup("")
-    axes = ChartAxes(
-        title="accuracy by coverage",
-        x="coverage",
-        percent=True,
-        x_percent=True,
-        x_range=(0, 1),
-        mark=confidence.operating_point.coverage,
-        mark_name=f"threshold {confidence.operating_point.threshold:.2f}",
-    )
-    return draw_chart(
-        axes, [ChartLine("", [(point.coverage, point.accuracy) for point in confidence.curve])]
-    )
-
-
-def noise_chart(results: NoiseResults | None) -> Markup:
-    """Accuracy over signal-to-noise ratio, one line per noise type; clean accuracy dashed."""
-    if results is None:
-        return Markup("")
-    lines = [
-        ChartLine(kind, [(p.snr_db, p.accuracy) for p in points], dots=True)
-        for kind, points in results.rows
+    return [
+        page_chart(f"{measured} by score", draw_reliability),
+        page_chart("accuracy by coverage", lambda axes: draw_coverage(axes, confidence)),
     ]
-    snrs_db = sorted({point.snr_db for point in results.points})
-    lines.append(
-        ChartLine(
-            "clean",
-            [(snrs_db[0], results.clean_accuracy), (snrs_db[-1], results.clean_accuracy)],
-            dashed=True,
-        )
+
+
+def noise_chart(results: NoiseResults) -> Markup:
+    """Accuracy over signal-to-noise ratio, one line per noise type; clean accuracy dotted."""
+
+    def draw(axes: Any) -> None:
+        draw_noise(axes, results.points, results.clean_accuracy)
+
+    return page_chart("accuracy in noise", draw)
+
+
+def page_chart(title: str, draw: Callable[[Any], None]) -> Markup:
+    """A chart as HTML figure, with the legend below it."""
+    figure, axes = new_chart(inches=_INCHES)
+    draw(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        names = [middle_ellipsis(label, _LEGEND_CHARACTERS) for label in labels]
+        longest = max(map(len, names))
+        columns = 3 if longest < 10 else 2 if longest < 30 else 1
+        rows = -(-len(names) // columns)
+        figure.set_figheight(_INCHES[1] + _LEGEND_ROW_INCHES * rows)
+        figure.legend(handles, names, loc="outside lower left", ncols=columns, frameon=False)
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(
+        title, inline_svg(figure, f"{title} over {axes.get_xlabel()}")
     )
-    axes = ChartAxes("accuracy in noise", "SNR (dB)", percent=True, y_range=(0, 1))
-    return draw_chart(axes, lines)
 
 
-def _epoch_curve(
-    run: TrainingRun, value_of: Callable[[EpochRecord], float | None]
-) -> list[tuple[float, float]]:
-    points = [(record.epoch, value_of(record)) for record in run.history]
-    return [(epoch, value) for epoch, value in points if value is not None]
+def _draw_rates(axes: Any, run: TrainingRun) -> None:
+    epochs, rates = [r.epoch for r in run.history], [r.learning_rate for r in run.history]
+    _draw_over_epochs(axes, [("", list(zip(epochs, rates, strict=True)))])
+    axes.axvline(run.best_epoch, color=MARK_COLOR, linestyle=":")
+    axes.set_ylabel("learning rate")
+    lowest, highest = min(filter(None, rates), default=0.0), max(rates)
+    if highest > 20 * lowest > 0:
+        logarithmic(axes, lowest, highest)
+    else:
+        axes.set_ylim(0, 1.1 * highest or 1.0)
 
 
-def _layer_curve(
-    run: TrainingRun, name: str, value_of: Callable[[LayerHealth], float | None]
-) -> list[tuple[float, float]]:
-    points = [(r.epoch, value_of(x)) for r in run.history for x in r.layers if x.name == name]
-    return [(epoch, value) for epoch, value in points if value is not None]
+def _draw_gradients(axes: Any, curves: Sequence[LayerCurve]) -> None:
+    _draw_over_epochs(axes, curves)
+    axes.set_ylabel("gradient RMS")
+    positive = [value for _, points in curves for _, value in points if value > 0]
+    if positive:
+        logarithmic(axes, min(positive), max(positive))
 
 
-def _spans_decades(rates: Sequence[float]) -> bool:
-    positive = [rate for rate in rates if rate > 0]
-    return bool(positive) and max(positive) > 20 * min(positive)
+def _draw_dead(axes: Any, curves: Sequence[LayerCurve]) -> None:
+    _draw_over_epochs(axes, curves)
+    axes.set(ylabel="share of the units", ylim=(-0.02, 1.02))
+    percent(axes.yaxis)
+
+
+def _draw_over_epochs(axes: Any, curves: Sequence[LayerCurve]) -> None:
+    for name, points in curves:
+        axes.plot(*zip(*points, strict=True), label=name, marker=point_marker(points))
+    over_epochs(axes)
+
+
+def _layer_curves(
+    run: TrainingRun, value_of: Callable[[LayerHealth], float | None]
+) -> list[LayerCurve]:
+    """The points of each layer that has any."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for record in run.history:
+        for layer in record.layers:
+            value = value_of(layer)
+            if value is not None:
+                curves.setdefault(layer.name, []).append((record.epoch, value))
+    return list(curves.items())

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.extractor import FeatureExtractor
-from earful.training.reports.html_clips import figure_uri, wav_uri
+from earful.training.plots.chart import png_uri
+from earful.training.reports.html_clips import audio_uri, draw_spectrogram
 from earful.training.reports.run_report.filter_outputs import Field, FilterOutputs
-from earful.training.reports.run_report.front_end import FrontEnd, draw_spectrogram
+from earful.training.reports.run_report.front_end import FrontEnd
 from earful.training.trainer.checkpoint import Checkpoint, rebuild_network
 
 MAX_FILTERS, EXAMPLES = 16, 3
@@ -133,7 +134,7 @@ class _FilterScanner:
             start_seconds=start / rate_hz,
             end_seconds=end / rate_hz,
             image=_draw(self._front_end.decibels(spectrogram), shown, field),
-            audio=wav_uri(waveform[start:end], rate_hz),
+            audio=audio_uri(waveform[start:end], rate_hz),
         )
 
     def _stretch(self, field: Field) -> tuple[int, int]:
@@ -159,4 +160,4 @@ def _draw(decibels: NDArray[np.float32], shown: slice, field: Field) -> str:
     axes.add_patch(
         Rectangle((left, low - 0.5), width, height, fill=False, color="white", linewidth=2)
     )
-    return figure_uri(figure)
+    return png_uri(figure)

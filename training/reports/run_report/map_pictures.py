@@ -5,15 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.labels.multilabel import join_labels
+from earful.training.plots.chart import png_uri
 from earful.training.reports.clip_media import clip_waveform
-from earful.training.reports.html_clips import figure_uri, wav_uri
+from earful.training.reports.html_clips import audio_uri, draw_spectrogram
 from earful.training.reports.run_report.activation_maps import (
     ActivationMapper,
     LabelMap,
     MapMethod,
 )
-from earful.training.reports.run_report.front_end import draw_spectrogram
 from earful.training.reports.run_report.predictions import SplitPredictions
 
 MAX_CLIPS = 12  # of the correct ones, and of the incorrect ones
@@ -115,9 +114,9 @@ def _map_clip(
     return MappedClip(
         filename=clip["filename"],
         label=clip["label"],
-        predicted=join_labels(dataset.labels[n] for n in np.flatnonzero(predictions.predicted[i])),
+        predicted=predictions.predicted_label(i, dataset.labels),
         score=float(predictions.confidence[i]),
-        audio=wav_uri(clip_waveform(dataset.array("waveforms"), dataset, row), rate_hz),
+        audio=audio_uri(clip_waveform(dataset.array("waveforms"), dataset, row), rate_hz),
         pictures=tuple(
             MapPicture(
                 dataset.labels[n],
@@ -144,4 +143,4 @@ def draw_map(label_map: LabelMap) -> str:
     times = (np.arange(len(curve)) + 0.5) / len(curve)
     axes.plot(times, 0.02 + 0.9 * curve / max(curve.max(), 1e-9), color="white", linewidth=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    return figure_uri(figure)
+    return png_uri(figure)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import write_text
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError, command
 from earful.data.features.encoder_config import feature_shape
@@ -13,7 +13,7 @@ from earful.models.networks.zoo import parameter_count, zoo_entry
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.export.int8_figures import Int8Figures, read_int8_figures
 from earful.training.export.quantize_graph import QuantizationError
-from earful.training.metrics.classification import wilson_interval
+from earful.training.metrics.classification import top_confusions, wilson_interval
 from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.activation_maps import ActivationMapper
@@ -101,12 +101,12 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
         speakers=_speaker_rows(context.metrics),
         confusion=_confusion_rows(context.metrics),
         top_confusions=_top_confusions(context.metrics),
-        reliability=drawings.reliability_chart(context.confidence, best.score_kind),
-        coverage=drawings.coverage_chart(context.confidence),
-        noise=drawings.noise_chart(context.noise),
+        confidence=drawings.confidence_charts(context.confidence, best.score_kind)
+        if context.confidence
+        else [],
+        noise=drawings.noise_chart(context.noise) if context.noise else "",
     )
-    with staged_file(out) as staging:
-        staging.write_text(page, encoding="utf-8")
+    write_text(out, page)
     return context.notes
 
 
@@ -226,14 +226,6 @@ def _confusion_rows(
 
 
 def _top_confusions(metrics: dict[str, Any] | None) -> list[tuple[int, str, str]]:
-    """The most frequent confusions: (clips, true label, predicted label)."""
     if not metrics or "confusion" not in metrics:
         return []
-    labels = metrics["labels"]
-    pairs = [
-        (n, expected, predicted)
-        for expected, row in zip(labels, metrics["confusion"], strict=True)
-        for predicted, n in zip(labels, row, strict=True)
-        if n and expected != predicted
-    ]
-    return sorted(pairs, key=lambda pair: -pair[0])[:_MAX_LISTED_CONFUSIONS]
+    return top_confusions(metrics["confusion"], metrics["labels"], _MAX_LISTED_CONFUSIONS)

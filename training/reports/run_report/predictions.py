@@ -1,8 +1,9 @@
 """Predictions of a run's best epoch on one split: errors, confidence, noise robustness."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from earful.training.evaluation.noise_robustness import (
     LabelledWaveform,
     NoisePoint,
     measure_noise_robustness,
+    points_by_kind,
 )
 from earful.training.export.export import export
 from earful.training.loaders.loader import stored_features
@@ -73,6 +75,10 @@ class SplitPredictions:
         """Confidence (clips,): the lowest score among the predicted labels."""
         return np.asarray(np.where(self.predicted, self.scores, np.inf).min(axis=1))
 
+    def predicted_label(self, i: int, labels: Sequence[str]) -> str:
+        """The predicted label of clip ``i``, or its predicted labels as one text."""
+        return join_labels(compress(labels, self.predicted[i].tolist()))
+
     @property
     def accuracy(self) -> float:
         return float(self.correct.mean())
@@ -90,8 +96,7 @@ class NoiseResults:
     @property
     def rows(self) -> list[tuple[str, list[NoisePoint]]]:
         """The points of each noise type, in the order of the test."""
-        kinds = dict.fromkeys(point.kind for point in self.points)
-        return [(kind, [p for p in self.points if p.kind == kind]) for kind in kinds]
+        return points_by_kind(self.points)
 
 
 def measure_validation(run: TrainingRun, dataset: Dataset) -> dict[str, Any]:
@@ -217,12 +222,11 @@ def _clip_prediction(
 ) -> ClipPrediction:
     row = int(predictions.rows[i])
     clip = dataset.clips.iloc[row]
-    predicted = join_labels(dataset.labels[n] for n in np.flatnonzero(predictions.predicted[i]))
     return ClipPrediction(
         filename=clip["filename"],
         speaker=clip["speaker"],
         label=clip["label"],
-        predicted=predicted,
+        predicted=predictions.predicted_label(i, dataset.labels),
         score=float(confidence),
         media=media_budget.load(row),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import FeatureKind
+from earful.data.features.kinds import FeatureKind
 from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import SettingValue

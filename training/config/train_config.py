@@ -12,7 +12,7 @@ from earful.data.augmentation.pipeline import (
     AugmentConfig,
 )
 from earful.data.errors import EarfulError
-from earful.data.features.config import FEATURE_KINDS, FeatureKind
+from earful.data.features.kinds import FEATURE_KINDS, FeatureKind
 from earful.models.networks.zoo import input_kinds, zoo_entry
 
 

@@ -23,7 +23,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.features.config import FeatureKind
+from earful.data.features.kinds import FeatureKind
 from earful.data.labels.stratify import rarest_labels
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.bundle.device import TrainingDevice

@@ -13,7 +13,7 @@ import torch
 
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
-from earful.data.features.config import PREPARED_KINDS
+from earful.data.features.kinds import PREPARED_KINDS
 from earful.models.layers.dropout import Dropout
 from earful.models.networks.cnn import Cnn
 from earful.models.networks.zoo import ZOO

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from earful.data.audio.pcm import as_float
 from earful.data.errors import EarfulError, command, did_you_mean_path
-from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
+from earful.data.features.config import FeatureConfig, FeatureError
+from earful.data.features.kinds import FeatureKind
 from earful.data.labels.multilabel import split_labels
 from earful.data.text.json_input import STRICT, check, read_json
 

@@ -9,19 +9,12 @@ This module needs only numpy, as a server reads the configuration from the model
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError
-
-# What a network takes: MFCC or log-mel as prepared, the log-mel of the speech encoder
-# (``data.features.encoder_config``), or the waveform, for encoders that are a file of the user's.
-FeatureKind = Literal["mfcc", "log_mel", "encoder", "waveform"]
-FEATURE_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel", "encoder", "waveform")
-# Kinds that ``prepare`` writes; the others are computed from waveforms as they are read.
-PREPARED_KINDS: tuple[FeatureKind, ...] = ("mfcc", "log_mel")
 
 # Slaney's mel scale (Auditory Toolbox, 1998; librosa htk=False): linear below 1 kHz, then
 # logarithmic with 27 steps per factor of 6.4.

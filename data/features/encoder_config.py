@@ -7,7 +7,8 @@ length in seconds.
 
 from dataclasses import replace
 
-from earful.data.features.config import FeatureConfig, FeatureError, FeatureKind
+from earful.data.features.config import FeatureConfig, FeatureError
+from earful.data.features.kinds import FeatureKind
 
 ENCODER_RATE_HZ = 16_000
 BANDS = 32

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from earful.data.audio.pcm import INT16_FULL_SCALE
-from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
 from earful.data.features.encoder_config import (
     ENCODER_RATE_HZ,
     encoder_features,
     padding_samples,
 )
 from earful.data.features.frontend import Frontend
+from earful.data.features.kinds import FeatureKind
 
 DYNAMIC_RANGE_DB = 80.0
 

@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.functional import amplitude_to_DB
 
-from earful.data.features.config import (
-    FeatureConfig,
-    FeatureKind,
-    folded_dft,
-    mel_filters,
-)
+from earful.data.features.config import FeatureConfig, folded_dft, mel_filters
+from earful.data.features.kinds import FeatureKind
 
 # The floor of librosa.power_to_db: digital silence is -100 dB.
 POWER_FLOOR = 1e-10

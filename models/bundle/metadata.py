@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.errors import EarfulError, command
-from earful.data.features.config import FEATURE_KINDS, FeatureConfig
+from earful.data.features.config import FeatureConfig
+from earful.data.features.kinds import FEATURE_KINDS
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.decision import SCORE_KINDS, ScoreKind

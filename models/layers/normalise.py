@@ -5,8 +5,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
 from earful.data.features.extractor import FeatureExtractor
+from earful.data.features.kinds import FeatureKind
 from earful.models.bundle.decision import ScoreKind
 from earful.models.layers.base import Network
 

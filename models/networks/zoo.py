@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from earful.data.errors import EarfulError, did_you_mean
-from earful.data.features.config import PREPARED_KINDS, FeatureKind
+from earful.data.features.kinds import PREPARED_KINDS, FeatureKind
 from earful.models.layers.base import Network
 from earful.models.networks.autoencoder import Autoencoder, AutoencoderConfig
 from earful.models.networks.baselines.fitted import FittedModule

@@ -1,5 +1,6 @@
 """Options and exit codes that several commands share."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,12 +93,23 @@ def csv_options(
 def csv_flags(options: CsvOptions) -> list[object]:
     """The flags that give these options, for the next command that reads the CSV."""
     columns = [f"{role}={_quote(name)}" for role, name in options.columns.items()]
-    given = (
-        ("--audio-dir", options.audio_dir),
-        ("--columns", ",".join(columns)),
-        ("--label-separator", options.label_separator),
+    return flags_of(
+        {
+            "audio_dir": options.audio_dir,
+            "columns": ",".join(columns),
+            "label_separator": options.label_separator,
+        }
     )
-    return [word for flag, value in given if value for word in (flag, value)]
+
+
+def flags_of(values: Mapping[str, object]) -> list[object]:
+    """Flags and values by name, in turn, without what is not given: None, False or empty."""
+    given = {
+        f"--{name.replace('_', '-')}": value
+        for name, value in values.items()
+        if value is not None and value is not False and value != ""
+    }
+    return [word for flag_and_value in given.items() for word in flag_and_value]
 
 
 def _quote(name: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import FeatureKind
+from earful.data.features.kinds import FeatureKind
 from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import SettingValue
@@ -16,7 +16,6 @@ from earful.training.contest.settings import EPOCH_SETTINGS, check_contest_setti
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.runs.progress import TrainingProgress, training_progress
 from earful.training.trainer.checkpoint import EpochRecord
-from earful.training.trainer.distributed import DistributedContext
 
 
 def keep_contest(callbacks: TrainingProgress, contest: Contest, out: Path) -> TrainingProgress:
@@ -35,7 +34,7 @@ def hold_contest_with_progress(
     auxiliary: AuxiliaryData,
     overrides: Mapping[str, SettingValue],
     device: TrainingDevice,
-    dist_context: DistributedContext,
+    processes: int,
     *,
     show: bool,
 ) -> Contest:
@@ -50,7 +49,7 @@ def hold_contest_with_progress(
             "--model auto cannot have a --teacher; name the network that learns, such as --model "
             "tcresnet"
         )
-    if dist_context.world_size > 1:
+    if processes > 1:
         raise TrainingError(
             "--model auto chooses a network in one process; start several with its name as --model"
         )
@@ -61,9 +60,6 @@ def hold_contest_with_progress(
             seed=int(overrides.get("seed", TrainConfig.seed)),
             features=cast("FeatureKind | None", overrides.get("features")),
             device=device,
-            on_contender=lambda name, number, count: callbacks.on_note(
-                f"contest {number} of {count}: {name}"
-            ),
             on_note=callbacks.on_note,
         )
         winner = contest.winner.model

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -107,13 +108,20 @@ def export(
         stream,
     )
     options.check(target)
-    if target == "web":
-        return _export_site(source, folder, options.web_runtime)
-    if target == "tflite":
-        return export_tflite(source, folder, options)
-    if int8:
-        return export_int8(source, folder, options.data, options.lost_points_limit)
-    return export_run(source, folder)
+    return write_export(source, folder, target, options)
+
+
+def write_export(
+    source: Path, out: Path, target: str, options: ExportOptions
+) -> ExportResult | SiteResult | Int8Export | TfliteExport:
+    """``export`` with options that are checked."""
+    if target == Target.WEB:
+        return _export_site(source, out, options.web_runtime)
+    if target == Target.TFLITE:
+        return export_tflite(source, out, options)
+    if options.int8:
+        return export_int8(source, out, options.data, options.lost_points_limit)
+    return export_run(source, out)
 
 
 def _export_site(source: Path, out: Path, package: Path | None) -> SiteResult:
@@ -122,4 +130,5 @@ def _export_site(source: Path, out: Path, package: Path | None) -> SiteResult:
         return write_site(find_model(str(source)), source.stem, out, runtime)
     with tempfile.TemporaryDirectory() as folder:
         exported = export_run(source, Path(folder) / "model.onnx")
-        return write_site(exported.path, source.resolve().name, out, runtime)
+        site = write_site(exported.path, source.resolve().name, out, runtime)
+        return replace(site, exported=exported)

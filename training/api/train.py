@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from earful.data.atomic_write import require_own_folder
-from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
+from earful.data.dataset.dataset import MANIFEST_FILENAME, open_dataset
 from earful.data.errors import UsageError, optional_path, require_choice, require_path
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.models.bundle.device import TrainingDevice
@@ -15,23 +15,16 @@ from earful.models.networks.encoder import SPEECH
 from earful.models.networks.zoo import zoo_entry
 from earful.training.api.contest import hold_contest_with_progress, keep_contest
 from earful.training.api.prepare_for_training import find_dataset
-from earful.training.config.overrides import (
-    SettingValue,
-    apply_overrides,
-    check_setting,
-)
+from earful.training.config.overrides import SettingValue, apply_overrides, check_setting
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.contest.contest import Contest, was_in_folds
-from earful.training.contest.settings import (
-    AUTO,
-    contest_overrides,
-)
+from earful.training.contest.settings import AUTO, contest_overrides
 from earful.training.loaders.auxiliary_data import open_auxiliary_data
 from earful.training.runs.progress import note_printer, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
 from earful.training.trainer.checkpoint_mirror import CheckpointStore
-from earful.training.trainer.distributed import DistributedContext, detect_distributed
+from earful.training.trainer.distributed import detect_distributed
 
 
 @dataclass(frozen=True)
@@ -169,13 +162,15 @@ def train(
     if resumed is None and overrides.get("model", AUTO) == AUTO:
         CheckpointStore.open(out, checkpoint_mirror).require_no_run()
         contest = hold_contest_with_progress(
-            opened, auxiliary, overrides, device, dist_context, show=progress
+            opened, auxiliary, overrides, device, dist_context.world_size, show=progress
         )
         overrides = contest_overrides(contest, overrides)
     overrides = {name: v for name, v in overrides.items() if (name, v) != ("model", AUTO)}
     if (contest is not None and contest.logits is not None) or (resumed and was_in_folds(out)):
         opened = opened.with_validation_fitted()
-    config = _config(overrides, resumed, opened, dist_context)
+    config = _requested_config(overrides, resumed)
+    if resumed is None:
+        config = adapt_to_dataset(config, overrides, opened, dist_context.world_size)
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
         progress_of_run = keep_contest(callbacks, contest, out) if contest else callbacks
@@ -222,6 +217,27 @@ def _check_before_preparing(
             _requested_config(overrides, None)
 
 
+def requested_network(
+    out: Path,
+    checkpoint_mirror: str | None,
+    *,
+    model: str | None,
+    encoder: str | None,
+    unfreeze: bool,
+    resume: bool,
+) -> str:
+    """The network that these arguments of ``train`` ask for; the default one before a contest.
+
+    Raises:
+        TrainingError: they contradict each other.
+        EarfulError: the run to continue is damaged, or its mirror cannot be reached.
+    """
+    resumed = find_resume_config(out, checkpoint_mirror) if resume else None
+    chosen = choose_encoder(model, encoder, unfreeze=unfreeze).get("model")
+    network = str(chosen or (resumed or TrainConfig()).model)
+    return TrainConfig.model if network == AUTO else network
+
+
 def choose_encoder(
     model: str | None, encoder: str | os.PathLike[str] | None, *, unfreeze: bool
 ) -> dict[str, SettingValue]:
@@ -256,16 +272,3 @@ def _requested_config(
     for name, value in overrides.items():
         check_setting(model, name, value)
     return apply_overrides(base, overrides)
-
-
-def _config(
-    overrides: dict[str, SettingValue],
-    resumed: TrainConfig | None,
-    dataset: Dataset,
-    dist_context: DistributedContext,
-) -> TrainConfig:
-    """What was asked for, adapted to the dataset unless a run is resumed."""
-    config = _requested_config(overrides, resumed)
-    if resumed is not None:
-        return config
-    return adapt_to_dataset(config, overrides, dataset, dist_context.world_size)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from earful.data.atomic_write import OutputError, staged_file
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import FeatureKind
+from earful.data.features.kinds import FeatureKind
 from earful.models.layers.onnx_encoder import OnnxEncoder
 from earful.models.layers.speech_encoder import WEIGHTS
 from earful.models.networks.encoder import FrozenEncoder

@@ -14,6 +14,7 @@ from earful.service.commands.options import (
     NoEscapeOption,
     csv_flags,
     csv_options,
+    flags_of,
 )
 from earful.service.core.echo import echo
 from earful.training.commands.options import (
@@ -81,8 +82,7 @@ def check(
         echo(f"{suggestions}: {n_suggestions} labels to review", err=True)
     result = quality.to_dict()
     echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else format_report(quality))
-    flags = csv_flags(options)
-    flags += ["--pattern", pattern] if pattern else []
+    flags = (*csv_flags(options), *flags_of({"pattern": pattern}))
     print_next(("prepare", labels, *flags, "--out", "DATASET"))
     if quality.needs_attention:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,13 +13,12 @@ from earful.service.commands.next_steps import (
     print_next,
 )
 from earful.service.core.echo import echo
-from earful.training.commands.options import (
-    DeviceOption,
-    ExtraOption,
-    NegativesOption,
-)
+from earful.training.commands.options import DeviceOption, ExtraOption, NegativesOption
+from earful.training.commands.setting_options import with_settings
+from earful.training.config.train_config import TrainConfig
 
 
+@with_settings(TrainConfig, only=("epochs", "seed"), after="models")
 def compare(
     datasets: Annotated[
         list[Path],
@@ -35,10 +34,6 @@ def compare(
             help="Networks and baselines, each with its settings. (default: all)",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Maximal number of epochs per run.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of weights, order, augmentation and dropout.")
-    ] = None,
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
     device: DeviceOption = "auto",
@@ -48,6 +43,7 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of objects on stdout.")
     ] = False,
+    **settings: Any,
 ) -> None:
     """Train networks and baselines on each dataset: one table, one plot, one model file each.
 
@@ -64,7 +60,7 @@ def compare(
 
     require_own_folder(out, ("compare.json", "*/*/last.pt"), "comparison")
     networks = None if models is None else [name.strip() for name in models.split(",")]
-    overrides = {name: v for name, v in (("epochs", epochs), ("seed", seed)) if v is not None}
+    overrides = {name: value for name, value in settings.items() if value is not None}
 
     def on_run(name: str, number: int, count: int, of_epochs: int) -> TrainingProgress:
         echo(f"run {number} of {count}: {name}", err=True)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +17,14 @@ from earful.training.commands.options import (
     NegativesOption,
     SettingOption,
 )
+from earful.training.commands.setting_options import with_settings
+from earful.training.config.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from earful.training.evaluation.crossval import FoldChoice
 
 
+@with_settings(TrainConfig, only=("epochs", "oversample"), after="model")
 def crossval(
     dataset: DatasetArgument,
     out: Annotated[
@@ -34,39 +37,31 @@ def crossval(
         ),
     ] = "speaker",
     model: Annotated[str, typer.Option(help="A network or a baseline, as in train.")] = "cnn",
-    epochs: Annotated[int | None, typer.Option(help="Maximal number of epochs per fold.")] = None,
-    oversample: Annotated[
-        int, typer.Option(help="Times that an epoch reads the clips of DATASET; extra ones once.")
-    ] = 1,
     setting: SettingOption = None,
     extra: ExtraOption = None,
     negatives: NegativesOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    **settings: Any,
 ) -> None:
     """Measure a network on speakers or folds it was not trained on, by one training per fold."""
     from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import zoo_entry
-    from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
-    from earful.training.config.train_config import default_config
+    from earful.training.config.overrides import parse_settings
     from earful.training.evaluation.crossval import cross_validate
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.runs.progress import TrainingProgress, training_progress
-    from earful.training.runs.train_run import adapt_to_dataset
+    from earful.training.runs.train_run import dataset_config
 
     require_own_folder(out, ("crossval.json", "fold*/last.pt"), "cross-validation")
     by = _parse_folds(folds)
-    overrides: dict[str, SettingValue] = (
-        {} if zoo_entry(model).fitted else {"oversample": oversample}
-    )
-    if epochs is not None:
-        overrides["epochs"] = epochs
-    overrides |= parse_settings(model, setting or [], "--set", ("model", "epochs", "oversample"))
+    overrides = {name: value for name, value in settings.items() if value is not None}
+    if zoo_entry(model).fitted:
+        overrides.pop("oversample", None)
+    overrides |= parse_settings(model, setting or [], "--set", ("model", *settings))
     opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
-    config = adapt_to_dataset(
-        apply_overrides(default_config(model), overrides), overrides, opened, processes=1
-    )
+    config = dataset_config(model, overrides, opened)
     kept = kept_if_any(out, "fold*/last.pt", "finished epochs")
     with keep_on_interrupt(kept), training_progress(config.epochs) as progress:
 

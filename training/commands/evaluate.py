@@ -1,14 +1,13 @@
 """``earful evaluate``: a model file measured on labelled recordings."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from earful.data.errors import UsageError
-from earful.data.labels.csv_options import CsvOptions
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
@@ -17,6 +16,7 @@ from earful.service.commands.options import (
     LabelSeparatorOption,
     RegistryOption,
     csv_options,
+    flags_of,
 )
 from earful.service.core.echo import echo
 from earful.training.commands.options import AudioDirOption, JsonOption
@@ -89,15 +89,40 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for a report.")] = None,
 ) -> None:
     """Measure a model file on labelled recordings, through the code that serves it."""
-    flags = _ClipFlags(split, noise_test, noise_dir, negatives, false_accepts_per_hour)
-    options = csv_options(audio_dir, columns, label_separator)
+    from earful.training.api import evaluate as api
+    from earful.training.evaluation.labelled_events import is_label_track
+
+    of_clips: dict[str, Any] = {
+        "split": split,
+        "noise_test": noise_test,
+        "noise_dir": noise_dir,
+        "negatives": negatives,
+        "false_accepts_per_hour": false_accepts_per_hour,
+    }
+    shared: dict[str, Any] = vars(csv_options(audio_dir, columns, label_separator))
+    shared = {**shared, "registry": registry, "out": out, "progress": True}
     if events:
-        flags.refuse(by)
-        failed = _evaluate_events(model, labels, options, collar, by, registry, as_json, out)
+        _refuse_with_events(of_clips, by)
     elif collar is not None:
         raise UsageError("--collar is for the borders of events; give --events as well")
-    else:
-        failed = _evaluate_clips(model, labels, options, flags, by, registry, as_json, out)
+    elif labels.is_file() and is_label_track(labels):
+        raise UsageError(f"{labels} is an Audacity label track of events; add --events")
+    notes: Sequence[str] = ()
+    with keep_on_interrupt("nothing was written"):
+        if events:
+            shared |= {} if collar is None else {"collar_seconds": collar}
+            found = api.evaluate_events(model, labels, **shared)
+            result, failed = found.to_dict(), found.failed
+            text = found.text(all_labels=by == "label")
+        else:
+            measured = api.evaluate(model, labels, **of_clips, **shared)
+            result, failed, notes = measured.to_dict(), measured.failed, measured.notes
+            text = measured.text(by)
+    for note in notes:
+        print_message(note)
+    echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else text)
+    if out is not None:
+        echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)
     reject = ("--reject",) if false_accepts_per_hour is not None else ()
     print_next(
         ("serve", "--model", model, *reject), ("classify", "FOLDER", "--model", model, *reject)
@@ -106,99 +131,16 @@ def evaluate(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-@dataclass(frozen=True)
-class _ClipFlags:
-    """The flags that measure single clips."""
+def _refuse_with_events(of_clips: Mapping[str, object], by: Breakdown | None) -> None:
+    """Refuse what measures single clips.
 
-    split: Split | None
-    noise_test: bool
-    noise_dir: Path | None
-    negatives: list[Path] | None
-    false_accepts_per_hour: float | None
-
-    def refuse(self, by: str | None) -> None:
-        """Refuse those that are given with ``--events``.
-
-        Raises:
-            UsageError: one is given.
-        """
-        given = [
-            f"--{name.replace('_', '-')}"
-            for name, value in vars(self).items()
-            if value is not None and value is not False
-        ]
-        given += ["--by speaker"] if by == "speaker" else []
-        if given:
-            raise UsageError(
-                f"{', '.join(given)} measures clips, and --events whole recordings; run two "
-                "evaluations"
-            )
-
-
-def _evaluate_clips(
-    model: str,
-    labels: Path,
-    options: CsvOptions,
-    flags: _ClipFlags,
-    by: Breakdown | None,
-    registry: str,
-    as_json: bool,
-    out: Path | None,
-) -> bool:
-    """Whether some rows failed."""
-    from earful.training.api.evaluate import evaluate as evaluate_labels
-    from earful.training.evaluation.labelled_events import is_label_track
-
-    if labels.is_file() and is_label_track(labels):
-        raise UsageError(f"{labels} is an Audacity label track of events; add --events")
-    with keep_on_interrupt("nothing was written"):
-        result = evaluate_labels(
-            model,
-            labels,
-            **vars(options),
-            **vars(flags),
-            registry=registry,
-            out=out,
-            progress=True,
+    Raises:
+        UsageError: it is given.
+    """
+    given = flags_of(of_clips)[::2]
+    given += ["--by speaker"] if by == "speaker" else []
+    if given:
+        raise UsageError(
+            f"{', '.join(map(str, given))} measures clips, and --events whole recordings; run two "
+            "evaluations"
         )
-    for note in result.notes:
-        print_message(note)
-    _print(result.to_dict() if as_json else result.text(by), out)
-    return bool(result.failed)
-
-
-def _evaluate_events(
-    model: str,
-    source: Path,
-    options: CsvOptions,
-    collar: float | None,
-    by: Breakdown | None,
-    registry: str,
-    as_json: bool,
-    out: Path | None,
-) -> bool:
-    """Whether some events or recordings failed."""
-    from earful.training.api.evaluate import evaluate_events
-    from earful.training.evaluation.event_metrics import COLLAR_SECONDS
-
-    with keep_on_interrupt("nothing was written"):
-        result = evaluate_events(
-            model,
-            source,
-            **vars(options),
-            collar_seconds=COLLAR_SECONDS if collar is None else collar,
-            registry=registry,
-            out=out,
-            progress=True,
-        )
-    text = result.text(all_labels=by == "label")
-    _print(result.to_dict() if as_json else text, out)
-    return bool(result.failed)
-
-
-def _print(result: dict[str, Any] | str, out: Path | None) -> None:
-    """Print a text, or an object as JSON, and the files of the report."""
-    is_text = isinstance(result, str)
-    echo(result if is_text else json.dumps(result, indent=2, ensure_ascii=False))
-    if out is not None:
-        echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}", err=True)

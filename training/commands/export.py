@@ -1,7 +1,6 @@
 """``earful export``: a run as one ONNX file, as a site for browsers, or for small devices."""
 
 import shlex
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,9 @@ from earful.service.core.echo import echo
 from earful.training.export.export_options import ExportOptions, Target
 
 if TYPE_CHECKING:
+    from earful.training.export.export import ExportResult
+    from earful.training.export.int8 import Int8Export
+    from earful.training.export.tflite.export_tflite import TfliteExport
     from earful.training.export.web_site import SiteResult
     from earful.training.metrics.paired_accuracy import PairedAccuracy
 
@@ -84,57 +86,40 @@ def export(
     """Write the best epoch of a run as a model file, checked against PyTorch, or as a web page."""
     options = ExportOptions(web_runtime, int8, max_lost_points, data, features_outside, stream)
     options.check(target, lambda name: f"--{name.replace('_', '-')}")
-    if target is Target.WEB:
-        _export_site(run, out, web_runtime)
-    elif target is Target.TFLITE:
-        _export_tflite(run, out, options)
-    elif int8:
-        _export_int8(run, out, options)
+    from earful.training.api.export import write_export
+    from earful.training.export.export import ExportResult
+    from earful.training.export.int8 import Int8Export
+    from earful.training.export.web_site import SiteResult
+    from earful.training.runs.run_dataset import read_run_dataset, resume_words
+
+    if target is Target.TFLITE:
+        print_message("converting, which takes up to a minute")
+    exported = write_export(run, out, target, options)
+    model = exported.exported if isinstance(exported, SiteResult) else exported
+    if model is not None and not model.finished:
+        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
+        echo(format_command(resume_words(run)), err=True)
+    if isinstance(exported, SiteResult):
+        _report_site(exported)
+    elif isinstance(exported, ExportResult):
+        _report_model(exported, str(out))
+    elif isinstance(exported, Int8Export):
+        _report_int8(run, out, exported)
     else:
-        _export_model(run, out)
+        _report_tflite(out, options, exported)
+    if isinstance(exported, ExportResult | Int8Export):
+        dataset = options.data or read_run_dataset(run) or "DATASET"
+        print_next(("evaluate", out, dataset), ("serve", "--model", out))
 
 
-def _export_model(run: Path, out: Path) -> None:
-    from earful.training.runs.run_dataset import read_run_dataset
-
-    _write_model(run, out)
-    print_next(("evaluate", out, read_run_dataset(run) or "DATASET"), ("serve", "--model", out))
-
-
-def _write_model(run: Path, out: Path, *, is_temporary: bool = False) -> None:
-    from earful.training.api.export import export as export_run
-
-    exported = export_run(run, out)
-    _note_unfinished(run, exported.finished)
-    name = "model" if is_temporary else str(exported.path)
+def _report_model(exported: "ExportResult", name: str) -> None:
     echo(f"{name}: {exported.size_bytes / 1e6:.2f} MB, {len(exported.metadata.labels)} labels")
     echo(f"ONNX Runtime and PyTorch agree within {exported.max_difference:.1e}")
 
 
-def _note_unfinished(run: Path, finished: bool) -> None:
-    from earful.training.runs.run_dataset import resume_words
-
-    if not finished:
-        print_message(f"note: {run} was stopped before its last epoch; continue it with:")
-        echo(format_command(resume_words(run)), err=True)
-
-
-def _export_site(source: Path, out: Path, package: Path | None) -> None:
-    from earful.models.registry.find_model import find_model
-    from earful.training.export.web_runtime import read_web_runtime
-    from earful.training.export.web_site import write_site
-
-    runtime = read_web_runtime(package)
-    if not source.is_dir():
-        _report_site(write_site(find_model(str(source)), source.stem, out, runtime))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        _write_model(source, model, is_temporary=True)
-        _report_site(write_site(model, source.resolve().name, out, runtime))
-
-
 def _report_site(site: "SiteResult") -> None:
+    if site.exported is not None:
+        _report_model(site.exported, "model")
     echo(f"{site.path}: {site.size_bytes / 1e6:.1f} MB, {site.n_labels} labels")
     print_message("put the folder on any web server; to try it here:")
     echo(
@@ -143,13 +128,8 @@ def _report_site(site: "SiteResult") -> None:
     )
 
 
-def _export_int8(run: Path, out: Path, options: ExportOptions) -> None:
-    from earful.training.export.int8 import export_int8
-    from earful.training.runs.run_dataset import read_run_dataset
-
-    exported = export_int8(run, out, options.data, options.lost_points_limit)
+def _report_int8(run: Path, out: Path, exported: "Int8Export") -> None:
     figures = exported.figures
-    _note_unfinished(run, exported.finished)
     echo(
         f"{out}: INT8, {figures.size_bytes / 1e6:.2f} MB (float "
         f"{figures.float_size_bytes / 1e6:.2f} MB), {len(exported.metadata.labels)} labels"
@@ -167,16 +147,9 @@ def _export_int8(run: Path, out: Path, options: ExportOptions) -> None:
             "VNNI. For speed, serve the float "
             f"model: {format_command(('export', run, '--out', 'model.onnx'))}"
         )
-    dataset = options.data or read_run_dataset(run) or "DATASET"
-    print_next(("evaluate", out, dataset), ("serve", "--model", out))
 
 
-def _export_tflite(run: Path, out: Path, options: ExportOptions) -> None:
-    from earful.training.export.tflite.export_tflite import export_tflite
-
-    print_message("converting, which takes up to a minute")
-    exported = export_tflite(run, out, options)
-    _note_unfinished(run, exported.finished)
+def _report_tflite(out: Path, options: ExportOptions, exported: "TfliteExport") -> None:
     echo(
         f"{out}: TFLite{' INT8' * options.int8}, {exported.size_bytes / 1e3:.1f} kB, takes "
         f"{_input_in_words(options)}, "

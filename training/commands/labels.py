@@ -15,6 +15,7 @@ from earful.service.commands.options import (
     LabelSeparatorOption,
     NoEscapeOption,
     csv_options,
+    flags_of,
 )
 from earful.service.core.echo import echo
 from earful.training.commands.options import (
@@ -119,7 +120,7 @@ def export(
         raise UsageError("--hard-links goes with --format folders")
     require_distinct_output(out, [labels_csv])
     folder = audio_dir or labels_csv.parent
-    import_command: tuple[object, ...] = ("labels", "import", out, "--out", "LABELS.csv")
+    reimported, recordings = str(out), None
     written = export_labels(
         read_table(labels_csv, csv_options(audio_dir, columns, label_separator)),
         file_format,
@@ -131,23 +132,17 @@ def export(
         hard_links=hard_links,
     )
     if file_format.startswith("label-studio"):
-        import_command = (
-            "labels",
-            "import",
-            "EXPORT.json",
-            "--audio-dir",
-            folder,
-            "--out",
-            "LABELS.csv",
-        )
+        reimported, recordings = "EXPORT.json", folder
         written.notes.append(
             f"Label Studio must serve {folder.resolve()} (LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT) "
             f"to a project with this configuration:\n{labelling_config(written.annotations)}"
         )
     elif file_format in TRACK_FORMATS:
-        base = common_folder(written.annotations)
-        import_command = ("labels", "import", out, "--audio-dir", base, "--out", "LABELS.csv")
-    _print_result(written, out, as_json=as_json, next_command=import_command)
+        recordings = common_folder(written.annotations)
+    flags = flags_of({"audio_dir": recordings, "out": "LABELS.csv"})
+    _print_result(
+        written, out, as_json=as_json, next_command=("labels", "import", reimported, *flags)
+    )
 
 
 @labels.command("merge")

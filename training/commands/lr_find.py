@@ -36,21 +36,18 @@ def lr_find(
 ) -> None:
     """Find a learning rate: train at ever larger rates and plot the loss."""
     from earful.data.dataset.dataset import open_dataset
-    from earful.training.config.overrides import apply_overrides, parse_settings
-    from earful.training.config.train_config import default_config
+    from earful.training.config.overrides import parse_settings
     from earful.training.loaders.auxiliary_data import open_auxiliary_data
     from earful.training.plots.plots import plot_learning_rates
     from earful.training.runs.progress import work_progress
-    from earful.training.runs.train_run import adapt_to_dataset
+    from earful.training.runs.train_run import dataset_config
     from earful.training.trainer.lr_finder import find_learning_rate as find
 
     if out.suffix != ".png":
         raise UsageError(f"--out is a .png file, found {out}")
     overrides = parse_settings(model, setting or [], "--set", ("model", "learning_rate", "epochs"))
     opened, auxiliary = open_dataset(dataset), open_auxiliary_data(extra, negatives)
-    config = adapt_to_dataset(
-        apply_overrides(default_config(model), overrides), overrides, opened, processes=1
-    )
+    config = dataset_config(model, overrides, opened)
     with work_progress("step") as on_step:
         result = find(
             opened, config, auxiliary=auxiliary, device=device, steps=steps, on_step=on_step

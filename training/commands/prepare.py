@@ -1,12 +1,12 @@
 """``earful prepare``: labels and audio files to a dataset."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earful.data.labels.csv_options import parse_columns
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next, wrap
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
@@ -15,6 +15,7 @@ from earful.service.commands.options import (
     LabelSeparatorOption,
     RayAddressOption,
     check_engine,
+    csv_options,
 )
 from earful.service.core.echo import echo
 from earful.training.commands.options import (
@@ -24,14 +25,35 @@ from earful.training.commands.options import (
     ReplaceOption,
     SplitOption,
 )
+from earful.training.commands.setting_options import with_settings
+from earful.training.config.setting import FEATURES, setting
 
 if TYPE_CHECKING:
     from earful.data.dataset.prepare import PrepareResult
 
-_FEATURES_PANEL = "Features"
 MAX_LISTED_LABELS = 10
 
 
+@dataclass(frozen=True)
+class FeatureFlags:
+    """The settings of the front end that have a flag (``data.features.config``)."""
+
+    n_fft: int | None = setting(None, "Samples per transform.", panel=FEATURES, shown="32 ms")
+    win_length: int | None = setting(None, "Samples per window.", panel=FEATURES, shown="--n-fft")
+    hop_length: int | None = setting(
+        None, "Samples between windows.", panel=FEATURES, shown="half a window"
+    )
+    n_mels: int | None = setting(None, "Number of mel bins.", panel=FEATURES, shown="")
+    n_mfcc: int | None = setting(None, "Number of cepstral coefficients.", panel=FEATURES, shown="")
+    f_min: float | None = setting(
+        None, "Lower edge of the first mel bin in Hz.", panel=FEATURES, shown=""
+    )
+    f_max: float | None = setting(
+        None, "Upper edge of the last mel bin in Hz.", panel=FEATURES, shown=""
+    )
+
+
+@with_settings(FeatureFlags, after="sample_rate")
 def prepare(
     labels: LabelsOrFolderArgument,
     out: Annotated[Path, typer.Option(metavar="DATASET", help="Dataset folder to write.")],
@@ -60,48 +82,13 @@ def prepare(
             "hold no more)",
         ),
     ] = None,
-    n_fft: Annotated[
-        int | None,
-        typer.Option(
-            help="Samples per transform. (default: 32 ms)", rich_help_panel=_FEATURES_PANEL
-        ),
-    ] = None,
-    win_length: Annotated[
-        int | None,
-        typer.Option(
-            help="Samples per window. (default: --n-fft)", rich_help_panel=_FEATURES_PANEL
-        ),
-    ] = None,
-    hop_length: Annotated[
-        int | None,
-        typer.Option(
-            help="Samples between windows. (default: half a window)",
-            rich_help_panel=_FEATURES_PANEL,
-        ),
-    ] = None,
-    n_mels: Annotated[
-        int | None, typer.Option(help="Number of mel bins.", rich_help_panel=_FEATURES_PANEL)
-    ] = None,
-    n_mfcc: Annotated[
-        int | None,
-        typer.Option(help="Number of cepstral coefficients.", rich_help_panel=_FEATURES_PANEL),
-    ] = None,
-    f_min: Annotated[
-        float | None,
-        typer.Option(
-            help="Lower edge of the first mel bin in Hz.", rich_help_panel=_FEATURES_PANEL
-        ),
-    ] = None,
-    f_max: Annotated[
-        float | None,
-        typer.Option(help="Upper edge of the last mel bin in Hz.", rich_help_panel=_FEATURES_PANEL),
-    ] = None,
     int16: Annotated[
         bool,
         typer.Option("--int16", help="Store waveforms as 16-bit integers, in half the space."),
     ] = False,
     engine: EngineOption = "local",
     ray_address: RayAddressOption = None,
+    **features: Any,
 ) -> None:
     """Turn labels and audio into a dataset: decode, check, split, compute features."""
     check_engine(engine, ray_address)
@@ -111,25 +98,17 @@ def prepare(
         prepared = prepare_dataset(
             labels,
             out,
-            audio_dir=audio_dir,
-            columns=parse_columns(columns or []),
-            label_separator=label_separator,
+            **vars(csv_options(audio_dir, columns, label_separator)),
             pattern=pattern,
             skip_bad=skip_bad,
             replace=replace,
             split=split,
             sample_rate=sample_rate,
             clip_seconds=clip_seconds,
-            n_fft=n_fft,
-            win_length=win_length,
-            hop_length=hop_length,
-            n_mels=n_mels,
-            n_mfcc=n_mfcc,
-            f_min=f_min,
-            f_max=f_max,
             int16=int16,
             engine=engine,
             ray_address=ray_address,
+            **features,
             progress=True,
         )
     _print_prepared(prepared)

@@ -168,7 +168,10 @@ def retrain(
     echo(
         json.dumps(_outcome_dict(name, outcome), indent=2) if as_json else _format_outcome(outcome)
     )
-    _print_next(outcome, () if registry == DEFAULT_REGISTRY else ("--registry", registry))
+    standing = outcome.standing
+    if standing is not None and standing.role != "deleted":
+        place = () if registry == DEFAULT_REGISTRY else ("--registry", registry)
+        print_next(("models", "show", f"{standing.name}@{standing.number}", *place))
     not_promoted = outcome.version is not None and not outcome.promoted and not no_promote
     if not_promoted or (outcome.plan is not None and outcome.plan.problems):
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -221,16 +224,6 @@ def _promote_command(outcome: "RetrainOutcome") -> str:
     """The command that promotes the version; empty if it is champion, or deleted."""
     words = outcome.standing.promote if outcome.standing else ()
     return f"{program()} {shlex.join(words)}" if words else ""
-
-
-def _print_next(outcome: "RetrainOutcome", place: tuple[str, ...]) -> None:
-    if outcome.standing is None:
-        return
-    standing = outcome.standing
-    commands: list[tuple[object, ...]] = []
-    if standing.role != "deleted":
-        commands.append(("models", "show", f"{standing.name}@{standing.number}", *place))
-    print_next(*commands)
 
 
 def _format_outcome(outcome: "RetrainOutcome") -> str:

@@ -88,23 +88,18 @@ def tune(
         from earful.training.tuning.space import build_space, require_network
         from earful.training.tuning.speaker_split import hold_out_speakers
 
-    import dataclasses
-
     from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import require_classifier
-    from earful.training.config.train_config import default_config
-    from earful.training.runs.train_run import adapt_to_dataset
+    from earful.training.runs.train_run import dataset_config
 
     require_own_folder(out, ("study.db", "trials", "trials.csv"), "search")
     require_classifier(model)
     require_network(model)
-    base = dataclasses.replace(default_config(model), seed=seed)
-    if epochs is not None:
-        base = dataclasses.replace(base, epochs=epochs)
     full_dataset = open_dataset(dataset)
-    # --search and --set take precedence over it.
-    base = adapt_to_dataset(base, {}, full_dataset, processes=1)
+    own = {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
+    # --search and --set take precedence over what suits the dataset.
+    base = dataset_config(model, own, full_dataset)
     space, base = build_space(base, search or [], setting or [])
     view, note = hold_out_speakers(full_dataset)
     print_message(f"note: {note}")

@@ -1,16 +1,27 @@
 """Overrides given as NAME=VALUE: fields of ``TrainConfig`` and options of a network."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from earful.data.errors import did_you_mean
 from earful.models.networks.encoder import pin_encoder_file
 from earful.models.networks.zoo import ZOO, check_options, input_kinds, zoo_entry
-from earful.training.config.train_config import DEFAULT_LEARNING_RATES, TrainConfig, TrainingError
+from earful.training.config.network_defaults import DEFAULT_LEARNING_RATES
+from earful.training.config.setting import without_none
+from earful.training.config.train_config import TrainConfig, TrainingError
 
 SettingValue = str | int | float | bool
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+# Types that can be given as text, beside choices: how they are read, and what messages call them.
+_READERS: dict[Any, Callable[[str], SettingValue]] = {
+    bool: lambda text: _BOOLEANS[text.lower()],
+    int: int,
+    float: float,
+    str: str,
+}
+_NAMES = {bool: ("true", "false"), int: ("a whole number",), float: ("a number",), str: ("a text",)}
 
 
 def apply_overrides(base: TrainConfig, values: Mapping[str, SettingValue]) -> TrainConfig:
@@ -38,12 +49,17 @@ def apply_overrides(base: TrainConfig, values: Mapping[str, SettingValue]) -> Tr
 
 
 def parse_settings(
-    model: str, texts: Sequence[str], flag: str, disallowed: Sequence[str] = ()
+    model: str,
+    texts: Sequence[str],
+    flag: str,
+    disallowed: Sequence[str] = (),
+    given: Container[str] = (),
 ) -> dict[str, SettingValue]:
     """``NAME=VALUE`` of settings and options, by the types that they have.
 
     Raises:
-        TrainingError: an unknown or disallowed name, or a value that the setting cannot have.
+        TrainingError: an unknown or disallowed name, one that is ``given`` already, or a value that
+            the setting cannot have.
     """
     types = setting_types(model, disallowed)
     pairs = parse_pairs(texts, flag, "NAME=VALUE")
@@ -53,18 +69,20 @@ def parse_settings(
             raise TrainingError(
                 f"{name} is not for {flag}; use the flag {own_flag} of the command, if it has one"
             )
-    return {name: parse_value(name, text, setting_type(name, types)) for name, text in pairs}
-
-
-def option_types(model: str) -> dict[str, Any]:
-    """Type of each network option that can be given as text."""
-    return _readable_fields(zoo_entry(model).config)
+    values = {name: parse_value(name, text, setting_type(name, types)) for name, text in pairs}
+    if twice := sorted(name for name in values if name in given):
+        raise TrainingError(f"{', '.join(twice)} is given twice: by its flag and by {flag}")
+    return values
 
 
 def setting_types(model: str, disallowed: Sequence[str] = ()) -> dict[str, Any]:
     """Type of each setting and network option that can be given as text, without ``disallowed``."""
-    types = {**option_types(model), **_readable_fields(TrainConfig)}
-    return {name: type_hint for name, type_hint in types.items() if name not in disallowed}
+    types = {**_types_of_fields(zoo_entry(model).config), **_types_of_fields(TrainConfig)}
+    return {
+        name: type_hint
+        for name, type_hint in types.items()
+        if name not in disallowed and (type_hint in _NAMES or get_origin(type_hint) is Literal)
+    }
 
 
 def setting_type(name: str, types: Mapping[str, Any]) -> Any:
@@ -91,26 +109,24 @@ def check_setting(model: str, name: str, value: object) -> None:
     """
     types = setting_types(model)
     options = {field.name for entry in ZOO.values() for field in dataclasses.fields(entry.config)}
-    if name not in types and name in options:
+    if name in types or name not in options:
+        _require_type(name, value, setting_type(name, types))
+
+
+def _require_type(name: str, value: object, type_hint: Any) -> None:
+    """A whole number is a number too; a truth value is none."""
+    choices = get_args(type_hint)
+    if choices:
+        fits = value in choices
+    elif type_hint is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        fits = type(value) is type_hint
+    if fits:
         return
-    type_hint = setting_type(name, types)
-    if not _has_type(value, type_hint):
-        raise _wrong_value(name, value, type_hint)
-
-
-def _has_type(value: object, type_hint: Any) -> bool:
-    if get_origin(type_hint) is Literal:
-        return value in get_args(type_hint)
-    if type_hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is type_hint
-
-
-def _wrong_value(name: str, value: object, type_hint: Any) -> TrainingError:
-    names = {bool: ("true", "false"), int: ("a whole number",), str: ("a text",)}
-    accepted = get_args(type_hint) or names.get(type_hint, ("a number",))
-    hint = did_you_mean(str(value), get_args(type_hint))
-    return TrainingError(f"{name} is {' or '.join(accepted)}, found {value!r}{hint}")
+    accepted = choices or _NAMES[type_hint]
+    hint = did_you_mean(str(value), choices)
+    raise TrainingError(f"{name} is {' or '.join(accepted)}, found {value!r}{hint}")
 
 
 def parse_pairs(texts: Sequence[str], flag: str, expected_form: str) -> list[tuple[str, str]]:
@@ -138,31 +154,13 @@ def parse_value(name: str, text: str, type_hint: Any) -> SettingValue:
     Raises:
         TrainingError: the text is no such value.
     """
-    try:
-        if get_origin(type_hint) is Literal:
-            if text not in get_args(type_hint):
-                raise ValueError
-            return text
-        if type_hint is bool:
-            return _BOOLEANS[text.lower()]
-        return str(text) if type_hint is str else int(text) if type_hint is int else float(text)
-    except (ValueError, KeyError):
-        raise _wrong_value(name, text, type_hint) from None
+    value: SettingValue = text
+    with contextlib.suppress(ValueError, KeyError):
+        value = _READERS.get(type_hint, str)(text)
+    _require_type(name, value, type_hint)
+    return value
 
 
-def _readable_fields(config: type) -> dict[str, Any]:
+def _types_of_fields(config: type) -> dict[str, Any]:
     hints = get_type_hints(config)
-    named = {field.name: hints[field.name] for field in dataclasses.fields(config)}
-    readable = {name: _without_none(type_hint) for name, type_hint in named.items()}
-    return {
-        name: type_hint
-        for name, type_hint in readable.items()
-        if type_hint in (int, float, bool, str) or get_origin(type_hint) is Literal
-    }
-
-
-def _without_none(type_hint: Any) -> Any:
-    """``float`` for ``float | None``: None cannot be given as text."""
-    kinds = [kind for kind in get_args(type_hint) if kind is not type(None)]
-    optional = type(None) in get_args(type_hint) and len(kinds) == 1
-    return kinds[0] if optional else type_hint
+    return {field.name: without_none(hints[field.name]) for field in dataclasses.fields(config)}

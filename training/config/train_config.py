@@ -1,19 +1,31 @@
-"""One frozen configuration of a training run, stored in its checkpoints."""
+"""One frozen configuration of a training run, stored in its checkpoints.
+
+Each setting is declared once: the command's help, the checks and ``--set`` read it here. This
+module is loaded without torch, as the help is.
+"""
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from earful.data.augmentation.pipeline import (
-    MILD_AUGMENTATION,
-    NO_AUGMENTATION,
-    STRONG_AUGMENTATION,
-    AugmentConfig,
-)
 from earful.data.errors import EarfulError
-from earful.data.features.config import FEATURE_KINDS, FeatureKind
-from earful.models.networks.zoo import input_kinds, zoo_entry
+from earful.data.features.kinds import FeatureKind, PreparedKind
+from earful.training.config.network_defaults import NETWORK_DEFAULTS
+from earful.training.config.setting import (
+    CLIPS,
+    FRACTION,
+    HARDWARE,
+    LOSS,
+    NOT_NEGATIVE,
+    OPTIMISATION,
+    POSITIVE,
+    Bounds,
+    setting,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from earful.data.augmentation.pipeline import AugmentConfig
 
 
 class TrainingError(EarfulError):
@@ -22,6 +34,7 @@ class TrainingError(EarfulError):
 
 # An epoch's seed is a multiple of it and must fit into 63 bits.
 MAX_SEED = 2**32 - 1
+_SEEDS = Bounds(f"from 0 to {MAX_SEED}", lambda seed: 0 <= seed <= MAX_SEED)
 Optimizer = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "lbfgs"
 ]
@@ -33,42 +46,6 @@ AugmentStrength = Literal["mild", "default", "strong"]
 # Schedules whose learning rates depend on the number of epochs.
 LENGTH_DEPENDENT_SCHEDULES = ("cosine", "one-cycle")
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "features": FEATURE_KINDS,
-    "augment_strength": get_args(AugmentStrength),
-    "optimizer": get_args(Optimizer),
-    "schedule": get_args(Schedule),
-    "loss": get_args(Loss),
-    "balance": get_args(Balance),
-    "precision": get_args(Precision),
-}
-_AUGMENTATIONS: dict[AugmentStrength, AugmentConfig] = {
-    "mild": MILD_AUGMENTATION,
-    "default": AugmentConfig(),
-    "strong": STRONG_AUGMENTATION,
-}
-_POSITIVE_FIELDS = (
-    "epochs",
-    "batch_size",
-    "oversample",
-    "learning_rate",
-    "patience",
-    "grad_clip",
-    "schedule_epochs",
-    "schedule_factor",
-    "shards",
-)
-_FRACTION_FIELDS = (
-    "mixup",
-    "noise_only",
-    "label_smoothing",
-    "ema_decay",
-    "momentum",
-    "l1",
-    "weight_decay",
-    "schedule_factor",
-)
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -78,97 +55,139 @@ class TrainConfig:
     as prepared, and early stopping ``patience`` epochs after the last improvement of the validation
     loss. ``default_config`` has the defaults of each network.
 
-    oversample        times an epoch reads each clip of the dataset; auxiliary clips are read once
-    augment           augment the waveforms anew each epoch (``data.augmentation.pipeline``)
-    augment_strength  ``strong`` has louder backgrounds, for noisy places; it needs more epochs.
-                      ``mild`` has no codec, clipping, cut edges or change of tempo, for clips of
-                      many real speakers
-    noise_only        with negatives: the share of clips that is replaced by background noise
-                      without a label (outlier exposure, arXiv:1812.04606)
-    mixup             chance that a clip is mixed with another (arXiv:1710.09412)
-    optimizer         see ``training.trainer.optimizers``
-    momentum          of the optimizers ``momentum`` and ``nesterov``
-    schedule          see ``training.trainer.lr_schedules``
-    schedule_epochs   ``step``: epochs between two drops of the learning rate; ``plateau``: epochs
-                      without a lower validation loss before a drop
-    schedule_factor   factor of the learning rate at each drop
-    l1                L1 regularisation: times the sum of absolute weights, added to the loss
-    weight_decay      decoupled with ``adamw`` (arXiv:1711.05101); otherwise L2 regularisation:
-                      times half the sum of squared weights, added to the loss
-    loss              ``cross-entropy``; ``focal``, which down-weights easy examples
-                      (arXiv:1708.02002); ``bce``: binary cross-entropy per label, for clips with
-                      several labels
-    focal_gamma       focusing parameter of ``focal``; 0 is cross-entropy
-    balance           for imbalanced labels: ``weights`` weights rare labels higher in the loss,
-                      ``sampling`` reads their clips more often
-    label_smoothing   share of the target that is spread evenly over all labels
-    ema_decay         decay per step of the exponential moving average of the weights, which is
-                      evaluated and released; 0: no average
-    grad_clip         largest norm of the gradient; None: no clipping
-    precision         of the network's matrix products; weights, front end and losses are float32
-    compile           fuse the network with ``torch.compile``; pays off for runs of minutes
-    shards            shards of a batch, each with its own random numbers and batch statistics, so
-                      that the result does not depend on the number of processes
-
     Raises:
         TrainingError: an invalid value or combination.
     """
 
     model: str = "cnn"
-    features: FeatureKind = "mfcc"
-    epochs: int = 150
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    patience: int = 20
-    seed: int = 42
-    oversample: int = 1
-    augment: bool = False
-    augment_strength: AugmentStrength = "default"
-    noise_only: float = 0.0
-    mixup: float = 0.0
-    optimizer: Optimizer = "adam"
-    momentum: float = 0.9
-    schedule: Schedule = "constant"
-    schedule_epochs: int = 10
-    schedule_factor: float = 0.5
-    l1: float = 0.0
-    weight_decay: float = 0.0
-    loss: Loss = "cross-entropy"
-    focal_gamma: float = 2.0
-    balance: Balance = "none"
-    label_smoothing: float = 0.0
-    ema_decay: float = 0.0
-    grad_clip: float | None = None
-    precision: Precision = "float32"
-    compile: bool = False
-    shards: int = 1
+    features: FeatureKind = setting(
+        "mfcc", "Input of the network.", shown="what suits it", offered=PreparedKind
+    )
+    epochs: int = setting(150, "Maximal number of epochs.", POSITIVE)
+    batch_size: int = setting(64, "Clips per step.", POSITIVE)
+    patience: int = setting(
+        20, "Stop after this many epochs without a lower validation loss.", POSITIVE
+    )
+    seed: int = setting(42, "Seed of weights, order, augmentation and dropout.", _SEEDS)
+
+    # ``data.augmentation.pipeline``. Strong is for noisy places and needs more epochs; mild is for
+    # clips of many real speakers.
+    augment: bool = setting(False, "Augment training clips, new in each epoch.", panel=CLIPS)
+    augment_strength: AugmentStrength = setting(
+        "default",
+        "How augmented clips differ: mild (no codec, clipping, cut edges or change of tempo), "
+        "default, strong (louder background).",
+        panel=CLIPS,
+    )
+    # arXiv:1710.09412
+    mixup: float = setting(
+        0.0, "Probability that a clip is mixed with another.", FRACTION, panel=CLIPS
+    )
+    # Outlier exposure, arXiv:1812.04606: the background has no label.
+    noise_only: float = setting(
+        0.0, "With --negatives: share of clips that are background alone.", FRACTION, panel=CLIPS
+    )
+    oversample: int = setting(
+        1,
+        "Times that an epoch reads the clips of DATASET; extra ones once.",
+        POSITIVE,
+        panel=CLIPS,
+    )
+
+    # ``training.trainer.optimizers`` and ``training.trainer.lr_schedules``.
+    optimizer: Optimizer = setting("adam", "Optimizer.", panel=OPTIMISATION)
+    learning_rate: float = setting(
+        1e-3, "Peak learning rate; lr-find suggests one.", POSITIVE, panel=OPTIMISATION
+    )
+    momentum: float = setting(
+        0.9, "Momentum of momentum and nesterov.", FRACTION, panel=OPTIMISATION
+    )
+    schedule: Schedule = setting("constant", "Learning rate schedule.", panel=OPTIMISATION)
+    schedule_epochs: int = setting(
+        10,
+        "step: epochs between drops; plateau: epochs without a lower validation loss.",
+        POSITIVE,
+        panel=OPTIMISATION,
+    )
+    schedule_factor: float = setting(
+        0.5, "Factor of the learning rate at a drop.", POSITIVE, FRACTION, panel=OPTIMISATION
+    )
+    # Times the sum of absolute weights, added to the loss.
+    l1: float = setting(0.0, "L1 regularisation of the weights.", FRACTION, panel=OPTIMISATION)
+    # Decoupled: arXiv:1711.05101. Otherwise times half the sum of squared weights, added to the
+    # loss.
+    weight_decay: float = setting(
+        0.0,
+        "L2 regularisation of the weights; with adamw decoupled.",
+        FRACTION,
+        panel=OPTIMISATION,
+        flags=("--weight-decay", "--l2"),
+    )
+    grad_clip: float | None = setting(
+        None, "Clip gradients to this norm.", POSITIVE, panel=OPTIMISATION
+    )
+    ema_decay: float = setting(
+        0.0,
+        "Decay per step of the moving average of the weights that is exported; 0 for none.",
+        FRACTION,
+        panel=OPTIMISATION,
+    )
+
+    # Focal loss: arXiv:1708.02002; with a gamma of 0 it is cross-entropy.
+    loss: Loss = setting(
+        "cross-entropy",
+        "Loss; bce learns each label by itself.",
+        panel=LOSS,
+        shown="cross-entropy; bce for multi-label clips",
+    )
+    focal_gamma: float = setting(
+        2.0, "How much focal loss down-weights easy examples.", NOT_NEGATIVE, panel=LOSS
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of the target spread over all labels.", FRACTION, panel=LOSS
+    )
+    balance: Balance = setting(
+        "none", "Weight rare labels more in the loss, or sample them more often.", panel=LOSS
+    )
+
+    # Weights, front end and losses are float32 in any case.
+    precision: Precision = setting(
+        "float32", "Precision of matrix products and convolutions.", panel=HARDWARE
+    )
+    compile: bool = setting(
+        False, "Compile the network: a minute before the first step.", panel=HARDWARE
+    )
+    # Each with its own random numbers and batch statistics, so that the result does not depend on
+    # the number of processes.
+    shards: int = setting(
+        1,
+        "Parts of a batch, computed one after the other or by one process each.",
+        POSITIVE,
+        panel=HARDWARE,
+        shown="one per process",
+    )
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        from earful.models.networks.zoo import zoo_entry
+
         zoo_entry(self.model)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise TrainingError(
-                    f"{name} is one of {', '.join(choices)}, found {getattr(self, name)!r}"
-                )
-        for name in _POSITIVE_FIELDS:
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise TrainingError(f"{name} must be finite and above 0, found {value}")
-        for name in _FRACTION_FIELDS:
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise TrainingError(f"seed must be from 0 to {MAX_SEED}, found {self.seed}")
+        for name, declared in settings_of(TrainConfig).items():
+            value, choices = getattr(self, name), get_args(declared.value_type)
+            if choices and value not in choices:
+                raise TrainingError(f"{name} is one of {', '.join(choices)}, found {value!r}")
+            for bounds in () if value is None else declared.bounds:
+                if not bounds.include(value):
+                    raise TrainingError(f"{name} must be {bounds.text}, found {value}")
         for name in ("ema_decay", "label_smoothing"):
             if getattr(self, name) == 1:
                 raise TrainingError(f"{name} must be below 1: with 1 nothing is learned")
-        if not 0 <= self.focal_gamma < math.inf:
-            raise TrainingError(f"focal_gamma must be 0 or more, found {self.focal_gamma}")
         self._check_combinations()
 
     def _check_combinations(self) -> None:
         """Refuse settings that exclude each other."""
+        from earful.models.networks.zoo import input_kinds
+
         kinds = input_kinds(self.model, self.options)
         if self.features not in kinds:
             raise TrainingError(
@@ -190,11 +209,22 @@ class TrainConfig:
                 "give fewer --shards or a larger --batch-size"
             )
 
-    def augment_config(self) -> AugmentConfig:
+    def augment_config(self) -> "AugmentConfig":
         """The augmentation of training clips."""
-        if not self.augment:
-            return dataclasses.replace(NO_AUGMENTATION, p_mixup=self.mixup)
-        return dataclasses.replace(_AUGMENTATIONS[self.augment_strength], p_mixup=self.mixup)
+        from earful.data.augmentation.pipeline import (
+            MILD_AUGMENTATION,
+            NO_AUGMENTATION,
+            STRONG_AUGMENTATION,
+            AugmentConfig,
+        )
+
+        by_strength: dict[AugmentStrength, AugmentConfig] = {
+            "mild": MILD_AUGMENTATION,
+            "default": AugmentConfig(),
+            "strong": STRONG_AUGMENTATION,
+        }
+        chosen = by_strength[self.augment_strength] if self.augment else NO_AUGMENTATION
+        return dataclasses.replace(chosen, p_mixup=self.mixup)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -213,77 +243,10 @@ class TrainConfig:
         ]
 
 
-_CLASSIC = TrainConfig()
-_ROBUST = TrainConfig(
-    features="log_mel",
-    epochs=40,
-    patience=40,
-    learning_rate=2e-3,
-    augment=True,
-    optimizer="adamw",
-    schedule="one-cycle",
-    weight_decay=0.02,
-    label_smoothing=0.05,
-    ema_decay=0.998,
-    grad_clip=5.0,
-    noise_only=0.02,
-)
-_FINETUNED = dataclasses.replace(
-    _ROBUST,
-    model="encoder-finetuned",
-    features="encoder",
-    epochs=14,
-    patience=14,
-    learning_rate=4e-3,
-    weight_decay=0.01,
-    label_smoothing=0.1,
-)
-_FITTED = dataclasses.replace(_CLASSIC, epochs=1, patience=1)
-# Epochs: when the network stops improving on three thousand clips; within five minutes on two cores
-# for the classic networks.
-_DEFAULTS = {
-    "cnn": _CLASSIC,
-    "crnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
-    "bcresnet": _ROBUST,
-    "tcresnet": _ROBUST,
-    "tcresnet-causal": _ROBUST,
-    "encoder": dataclasses.replace(_FITTED, model="encoder", features="encoder"),
-    "encoder-finetuned": _FINETUNED,
-    "convrnn": dataclasses.replace(_CLASSIC, features="log_mel", epochs=30),
-    "mlp": dataclasses.replace(_CLASSIC, epochs=60),
-    "majority": _FITTED,
-    "logistic": _FITTED,
-    "random-forest": _FITTED,
-    "svm": _FITTED,
-    "gmm-hmm": _FITTED,
-    "autoencoder": dataclasses.replace(
-        _CLASSIC,
-        features="log_mel",
-        epochs=20,
-        patience=20,
-        batch_size=32,
-        learning_rate=1e-2,
-        schedule="one-cycle",
-    ),
-}
-
-
-# For optimizers whose step size is not comparable to Adam's; the others use the network's default.
-DEFAULT_LEARNING_RATES: dict[Optimizer, float] = {
-    "sgd": 0.05,
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "adagrad": 0.01,
-    "adadelta": 1.0,
-    "lbfgs": 1.0,
-}
-
-
 def default_config(model: str) -> TrainConfig:
     """The default settings of a network.
 
     Raises:
         EarfulError: an unknown network; the message lists the known ones.
     """
-    zoo_entry(model)
-    return dataclasses.replace(_DEFAULTS[model], model=model)
+    return TrainConfig(model=model, **NETWORK_DEFAULTS.get(model, {}))

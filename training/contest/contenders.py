@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import FeatureKind
 from earful.data.features.encoder_config import F_MAX_HZ
+from earful.data.features.kinds import FeatureKind
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 

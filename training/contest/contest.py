@@ -23,18 +23,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
-from earful.data.features.config import FeatureKind
+from earful.data.features.kinds import FeatureKind
 from earful.data.labels.stratify import rarest_labels
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import TrainingError
-from earful.training.contest.contenders import (
-    MAX_TRAINING_CLIPS,
-    Contender,
-    choose_contenders,
-)
+from earful.training.contest.contenders import MAX_TRAINING_CLIPS, Contender, choose_contenders
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.loader import read_features
 from earful.training.metrics.calibration import score_kind_for_loss, to_scores
@@ -132,12 +128,9 @@ def hold_contest(
     seed: int,
     features: FeatureKind | None = None,
     device: TrainingDevice = "auto",
-    on_contender: Callable[[str, int, int], None] = lambda model, number, count: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Contest:
     """Train each network that fits the data briefly and compare them on held-out clips.
-
-    ``on_contender`` is called with (network, its number, their number) before each one.
 
     Raises:
         TrainingError: no network fits the data, or the clips cannot be divided.
@@ -154,7 +147,7 @@ def hold_contest(
     measured: list[_Measured] = []
     failures: list[str] = []
     for number, contender in enumerate(contenders.networks, 1):
-        on_contender(contender.model, number, len(contenders.networks))
+        on_note(f"contest {number} of {len(contenders.networks)}: {contender.model}")
         try:
             measured.append(_measure(contender, views, auxiliary, device))
         except EarfulError as error:

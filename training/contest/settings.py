@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from earful.data.features.config import PREPARED_KINDS
+from earful.data.features.kinds import PREPARED_KINDS
 from earful.models.networks.zoo import zoo_entry
 from earful.training.config.overrides import SettingValue, check_setting
 from earful.training.config.train_config import TrainConfig, TrainingError

@@ -4,7 +4,7 @@ A candidate is a network of the zoo, optionally with settings: ``crnn:recurrent=
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,11 +15,11 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.features.encoder_config import feature_shape
 from earful.models.networks.zoo import build_network, require_classifier, zoo_entry
 from earful.training.baselines.fit import check_baseline
-from earful.training.config.overrides import SettingValue, apply_overrides, parse_settings
-from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.config.overrides import SettingValue, parse_settings
+from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.plots.chart import COLORS, GRID_COLOR, percent, save_figure
-from earful.training.runs.train_run import adapt_to_dataset
+from earful.training.runs.train_run import dataset_config
 
 Precision = Literal["float32", "int8"]
 
@@ -70,8 +70,7 @@ class Candidate:
         applicable = {
             name: value for name, value in overrides.items() if name == "seed" or not fitted
         }
-        config = apply_overrides(replace(default_config(self.model), **applicable), self.settings)
-        return adapt_to_dataset(config, self.settings, dataset, processes=1)
+        return dataset_config(self.model, {**applicable, **self.settings}, dataset)
 
     def check(self, config: TrainConfig, dataset: Dataset, auxiliary: AuxiliaryData) -> None:
         """Check, without training, that the candidate can be trained on a dataset.

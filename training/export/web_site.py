@@ -19,6 +19,7 @@ from earful.models.bundle.bundle import Bundle, golden_tolerance, open_bundle
 from earful.models.bundle.event_options import EventOptions, min_scores
 from earful.models.bundle.metadata import ModelError
 from earful.models.bundle.regular_file import read_regular_file
+from earful.training.export.export import ExportResult
 from earful.training.export.web_notice import notice
 from earful.training.export.web_pages import ON_DEVICE, page_files, page_html
 from earful.training.export.web_runtime import SCRIPT, VERSION, WASM, WebRuntime
@@ -31,11 +32,16 @@ _BUILD_DIGITS = 16
 
 @dataclass(frozen=True)
 class SiteResult:
-    """The written folder; ``size_bytes`` is what a browser loads of it."""
+    """The written folder.
+
+    size_bytes  what a browser loads of it
+    exported    the model, where it was exported for the site
+    """
 
     path: Path
     size_bytes: int
     n_labels: int
+    exported: ExportResult | None = None
 
 
 def write_site(model: Path, name: str, out: Path, runtime: WebRuntime) -> SiteResult:

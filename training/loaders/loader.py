@@ -21,8 +21,8 @@ from earful.data.augmentation.pipeline import (
     mixup,
 )
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import PREPARED_KINDS, FeatureKind
 from earful.data.features.extractor import FeatureExtractor
+from earful.data.features.kinds import PREPARED_KINDS, FeatureKind
 from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.loaders.class_weights import sampling_weights

@@ -1,6 +1,5 @@
 """Accuracy, F1 and confusion matrix from true and predicted labels."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 FloatArray = NDArray[np.float64]
-Z95 = 1.959964  # the 97.5 % point of the normal distribution
 MAX_LISTED_SPEAKERS = 20
 
 
@@ -160,10 +158,8 @@ def paired_p_value(lost: int, won: int) -> float:
 
 def wilson_interval(n_correct: int, total: int) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson, 1927), valid also for few clips and at 100 %."""
-    p, z2 = n_correct / total, Z95**2
-    centre = (p + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low, high = binomtest(n_correct, total).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
 
 
 def per_label_metrics(

@@ -10,7 +10,8 @@ from earful.data.dataset.dataset import Dataset
 from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import FLEXIBLE_TARGETS, fit_baseline
-from earful.training.config.train_config import TrainConfig
+from earful.training.config.overrides import SettingValue, apply_overrides
+from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.event_log import EventLog
 from earful.training.runs.progress import TrainingProgress
@@ -54,6 +55,18 @@ def adapt_to_dataset(
     if dataset.is_multi_label:
         defaults["loss"] = "bce"
     return replace(base, **{k: v for k, v in defaults.items() if k not in overrides})
+
+
+def dataset_config(
+    model: str, overrides: Mapping[str, SettingValue], dataset: Dataset
+) -> TrainConfig:
+    """The settings of a network on a dataset: its defaults, adapted, with ``overrides``.
+
+    Raises:
+        EarfulError: an invalid value, or an option that the network does not have.
+    """
+    config = apply_overrides(default_config(model), overrides)
+    return adapt_to_dataset(config, overrides, dataset, processes=1)
 
 
 def train_run(

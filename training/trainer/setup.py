@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.features.config import PREPARED_KINDS
 from earful.data.features.encoder_config import feature_shape
+from earful.data.features.kinds import PREPARED_KINDS
 from earful.models.layers.normalise import NormalisedNetwork
 from earful.models.networks.zoo import build_network
 from earful.training.config.train_config import TrainConfig, TrainingError

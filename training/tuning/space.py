@@ -12,7 +12,6 @@ from earful.models.networks.zoo import CLASSIFIER_NETWORKS, FITTED_NETWORKS, zoo
 from earful.training.config.overrides import (
     SettingValue,
     apply_overrides,
-    option_types,
     parse_pairs,
     parse_settings,
     parse_value,
@@ -129,7 +128,7 @@ def default_space(model: str) -> SearchSpace:
     options = dict(_NETWORK_DIMENSIONS.get(model, {}))
     if model in _FITTED:
         return SearchSpace(options)
-    if "dropout" in option_types(model):
+    if "dropout" in setting_types(model):
         options["dropout"] = _DROPOUT_RANGE
     return SearchSpace({**_COMMON_DIMENSIONS, **options})
 

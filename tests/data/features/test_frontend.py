@@ -7,9 +7,10 @@ import torch
 import torchaudio.functional
 from numpy.typing import NDArray
 
-from earful.data.features.config import PREPARED_KINDS, FeatureConfig, FeatureKind, mel_filters
+from earful.data.features.config import FeatureConfig, mel_filters
 from earful.data.features.encoder_config import feature_shape
 from earful.data.features.frontend import Frontend
+from earful.data.features.kinds import PREPARED_KINDS, FeatureKind
 
 TOLERANCE_DB = 1e-3
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from earful.data.features.config import PREPARED_KINDS, FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
 from earful.data.features.encoder_config import feature_shape
 from earful.data.features.frontend import Frontend
+from earful.data.features.kinds import PREPARED_KINDS, FeatureKind
 from earful.models.layers.base import Network
 from earful.models.layers.normalise import (
     MIN_STD,

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from earful.data.errors import EarfulError
-from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
 from earful.data.features.encoder_config import feature_shape
+from earful.data.features.kinds import FeatureKind
 from earful.models.layers.base import Network
 from earful.models.layers.blocks import Activation, Normalisation
 from earful.models.networks.autoencoder import CLAMP_RANGE, centred

@@ -1,11 +1,9 @@
 """Every optimizer learns, failures keep the checkpoints, and runs resume from a mirror."""
 
-import dataclasses
-import inspect
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,11 +11,9 @@ import torch
 
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.errors import EarfulError
-from earful.data.features.config import PREPARED_KINDS
 from earful.models.layers.dropout import Dropout
 from earful.models.networks.cnn import Cnn
 from earful.models.networks.zoo import ZOO
-from earful.training.commands.train import train as train_command
 from earful.training.config.overrides import apply_overrides, parse_settings
 from earful.training.config.train_config import (
     Optimizer,
@@ -269,18 +265,6 @@ def test_suggested_learning_rate_trains(tones: Dataset, tmp_path: Path) -> None:
     shuffled_labels = replace(tones, label_matrix=rng.permutation(tones.label_matrix))
     with pytest.raises(TrainingError, match="give more --steps"):
         find_learning_rate(shuffled_labels, replace(QUICK, optimizer="sgd"), steps=60)
-
-
-def test_every_setting_is_a_flag_of_train() -> None:
-    flags = set(inspect.signature(train_command).parameters)
-    hints = get_type_hints(train_command, include_extras=False)
-    for name, hint in get_type_hints(TrainConfig).items():
-        if get_args(hint) and name in hints and name not in ("options", "grad_clip"):
-            # The input of an encoder is no choice: it follows from --model.
-            choices = PREPARED_KINDS if name == "features" else get_args(hint)
-            assert set(get_args(get_args(hints[name])[0])) == set(choices), name
-    settings = {field.name for field in dataclasses.fields(TrainConfig)} - {"options"}
-    assert {name if name != "compile" else "compile_network" for name in settings} <= flags
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

@@ -368,7 +368,7 @@ def test_suggested_train_command_holds_every_non_default_setting() -> None:
         options={"recurrent": "lstm", "dropout": 0.1},
     )
     assert train_command(config, Path("my data"), Path("run")) == (
-        "earful train 'my data' --out run --model crnn --learning-rate 0.0025 --seed 7 --augment "
+        "earful train 'my data' --out run --model crnn --seed 7 --augment --learning-rate 0.0025 "
         "--set recurrent=lstm --set dropout=0.1"
     )
 

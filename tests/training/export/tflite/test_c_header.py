@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from earful.data.atomic_write import OutputError
-from earful.data.features.config import FeatureConfig, FeatureKind
+from earful.data.features.config import FeatureConfig
+from earful.data.features.kinds import FeatureKind
 from earful.models.layers.normalise import NormalisedNetwork, WaveformClassifier
 from earful.models.networks.zoo import build_network
 from earful.training.export.tflite.c_header import front_end_header, golden_header

@@ -1,11 +1,9 @@
 """A model that is right on its golden example and wrong on other input, in every way in."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from tests.fixtures.hostile_models import (
     scores_times_on_other_input,
 )
 from tests.fixtures.synthetic_audio import RATE_HZ, tone, wav
+from tests.fixtures.waiting import cpu_seconds, wait_until
 from tests.service.conftest import Client
 
 MODEL = SHIPPED_MODELS["digits-small"]
@@ -37,6 +36,7 @@ LOUD = wav(np.ones(RATE_HZ // 2, np.float32))
 IMPATIENT = """
 from earful.models.bundle import call_watcher, session_calls
 from earful.training.cli import main
+from tests.fixtures.waiting import cpu_seconds, wait_until
 session_calls.OPEN_SECONDS = session_calls.RUN_SECONDS = 2.0
 call_watcher.STOP_SECONDS = 1.0
 if __name__ == "__main__":
@@ -176,20 +176,8 @@ def test_a_signal_ends_the_command_while_a_model_loops(
     with subprocess.Popen(
         [*command, "--model", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_until_busy(process.pid)
+        wait_until(lambda: cpu_seconds(process.pid) > 5, 90)  # longer than its start
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
-
-
-def wait_until_busy(pid: int) -> None:
-    """Wait until a process computes for longer than its start takes."""
-    end = time.monotonic() + 90
-    ticks = os.sysconf("SC_CLK_TCK")
-    while time.monotonic() < end:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        if int(fields[11]) / ticks > 5:  # of user time
-            return
-        time.sleep(0.1)
-    raise TimeoutError("the process does not compute")

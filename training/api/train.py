@@ -1,4 +1,13 @@
-"""``earful.train``: a dataset, or labels that are prepared first, to a run."""
+"""``earful.train``: a dataset, or labels that are prepared first, to a run.
+
+The way of a clip:
+
+    data.labels.labels_csv.read_labels        a row of a CSV to a clip
+    data.dataset.prepare.prepare              clips to a dataset folder: waveforms, features
+    data.dataset.dataset.open_dataset         the folder's arrays, memory-mapped
+    training.loaders.loader.training_loader   batches of features on the device, augmented
+    training.trainer.train_step.TrainStep     a batch to a step of the weights
+"""
 
 import os
 from collections.abc import Mapping

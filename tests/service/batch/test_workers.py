@@ -4,8 +4,8 @@ import hashlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from earful.service.batch.inputs import find_inputs
 from earful.service.batch.items import ClassifyOptions
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.synthetic_audio import noise, wav
+from tests.fixtures.waiting import cpu_seconds, wait_until
 from tests.service.batch.conftest import COMMAND, rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -58,24 +59,25 @@ def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path
         run_single_chunk(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 
 
+def new_workers(running: "subprocess.Popen[bytes]", killed: list[int], seconds: float) -> list[int]:
+    """The workers that took the place of the killed ones, once each has computed so long."""
+    assert running.poll() is None, "the run ended"
+    # A killed worker is listed until its parent has noticed.
+    workers = [pid for pid in workers_of(running.pid) if pid not in killed]
+    return workers if all(cpu_seconds(pid) >= seconds for pid in workers) else []
+
+
 def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(40 * 60, 0.1)))
-    copies = [tmp_path / "a.wav"] * 6  # more than fast machines classify in the seconds below
+    copies = [tmp_path / "a.wav"] * 6  # more than fast machines classify in the CPU seconds below
     arguments = ["classify", *copies, "--model", model, "--mode", "windows"]
     out = tmp_path / "r.csv"
     killed: list[int] = []
-    workers: list[int] = []
     with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
-        for seconds in (0.0, 1.2):  # while it starts, and while it classifies
-            while running.poll() is None:
-                # A killed worker is listed until its parent has noticed.
-                workers = [pid for pid in workers_of(running.pid) if pid not in killed]
-                if workers:
-                    break
-                time.sleep(0.01)
-            time.sleep(seconds)
+        for seconds in (0.0, 2.0):  # while it starts, and while it classifies
+            workers = wait_until(partial(new_workers, running, killed, seconds))
             for worker in workers:
                 os.kill(worker, signal.SIGKILL)
             killed += workers
@@ -92,15 +94,10 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments), "--out", str(tmp_path / "r.csv")]
     ) as running:
-        while not (workers := workers_of(running.pid)):
-            assert running.poll() is None, "the run ended without workers"
-            time.sleep(0.05)
-        time.sleep(1)
+        workers = wait_until(lambda: workers_of(running.pid))
+        wait_until(lambda: all(cpu_seconds(pid) > 1 for pid in workers))
         running.kill()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/stat").exists() for pid in workers):
-        assert time.monotonic() < deadline, "workers outlive their parent"
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers))
 
 
 def run_single_chunk(config: WorkerConfig, folder: Path) -> RunStats:

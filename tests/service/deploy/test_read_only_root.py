@@ -11,7 +11,8 @@ import pytest
 from tests.fixtures.read_only_root import read_only_but
 from tests.fixtures.server import EARFUL, logged_url
 from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
-from tests.service.jobs.conftest import submit, wait_for, wait_for_job
+from tests.fixtures.waiting import wait_until
+from tests.service.jobs.conftest import submit, wait_for_job
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +32,10 @@ def test_the_server_writes_to_its_temporary_folder_alone(model: Path, tmp_path: 
         try:
             url = logged_url(log, process)
             with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-                wait_for(lambda: client.get("/readyz").status_code == 200)
+                wait_until(lambda: client.get("/readyz").status_code == 200)
                 use(client)
             seen = Path(f"/proc/{process.pid}/root") / folder.relative_to("/")
-            wait_for(lambda: list(seen.glob("artifacts/feedback/audio/*/*.wav")))
+            wait_until(lambda: list(seen.glob("artifacts/feedback/audio/*/*.wav")))
             assert (seen / "artifacts" / "feedback" / "feedback.db").is_file()
             assert (seen / "artifacts" / "jobs").is_dir()
         finally:

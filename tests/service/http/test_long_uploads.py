@@ -22,6 +22,7 @@ from earful.data.audio.decode import Waveform
 from earful.service.core.settings import SPOOL_BYTES
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone, wav
+from tests.fixtures.waiting import wait_until
 from tests.service.batch.conftest import day
 from tests.service.conftest import Client
 
@@ -271,10 +272,7 @@ def test_long_upload_has_a_prediction_id_and_is_saved_within_limits(
     for result in (long, saved):
         about = {"prediction_id": result["prediction_id"], "label": "low", "annotator": "anna"}
         assert client.post("/v1/feedback", json=about).status_code == 201
-    deadline = time.monotonic() + 30
-    while not (files := list((tmp_path / "audio").glob("*/*.wav"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    files = wait_until(lambda: list((tmp_path / "audio").glob("*/*.wav")))
     assert [file.read_bytes() for file in files] == [minute]
     assert 'earful_recordings_saved_total{outcome="too_long"} 1.0' in client.get("/metrics").text
 
@@ -336,15 +334,6 @@ def spooled_files(server: RunningServer) -> int:
 def codes(server: RunningServer) -> set[str]:
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[0] == "{"]
     return {str(line.get("status")) for line in lines}
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_full_disk_is_a_clean_error(model: Path, tmp_path: Path) -> None:

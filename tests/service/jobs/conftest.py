@@ -1,7 +1,6 @@
 """Databases, folders and recordings of jobs, and what tests of a running server do with them."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.schema import create_job_tables
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
+from tests.fixtures.waiting import wait_until
 from tests.service.feedback.conftest import new_postgres, postgres_url
 
 __all__ = ["new_postgres", "postgres_url"]
@@ -87,15 +87,6 @@ def submit(client: httpx.Client, *files: bytes, **arguments: Any) -> str:
     return location
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
-    """Poll until the condition holds; its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
-    return value
-
-
 def wait_for_job(client: httpx.Client, path: str, *states: str) -> dict[str, Any]:
     """Poll until the job is in one of the states; its JSON."""
 
@@ -103,7 +94,7 @@ def wait_for_job(client: httpx.Client, path: str, *states: str) -> dict[str, Any
         content: dict[str, Any] = client.get(path).json()
         return content if content["status"] in states else None
 
-    found: dict[str, Any] = wait_for(job)
+    found: dict[str, Any] = wait_until(job)
     return found
 
 
@@ -114,7 +105,7 @@ def wait_for_events(client: httpx.Client, path: str) -> dict[str, Any]:
         content: dict[str, Any] = client.get(path).json()
         return content if any(result["events"] for result in content["results"]) else None
 
-    found: dict[str, Any] = wait_for(job)
+    found: dict[str, Any] = wait_until(job)
     assert found["status"] == "running"
     return found
 

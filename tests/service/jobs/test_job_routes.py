@@ -14,9 +14,10 @@ from earful.service.core.settings import Settings
 from earful.service.jobs.errors import JobsError
 from earful.service.server.app import create_app
 from tests.fixtures.synthetic_audio import tone, wav
+from tests.fixtures.waiting import wait_until
 from tests.service.conftest import Client
 from tests.service.feedback.conftest import fill_disk
-from tests.service.jobs.conftest import JOBS, uploads, wait_for
+from tests.service.jobs.conftest import JOBS, uploads
 
 SHORT = wav(tone("low"))
 ANNA, BOB, FEEDBACK = "anna" * 5, "bobs" * 5, "feed" * 5
@@ -55,7 +56,7 @@ def done(client: Client, path: str, headers: dict[str, str] | None = None) -> di
         content: dict[str, Any] = client.request("GET", path, headers=headers or {}).json()
         return content if content["status"] in ("done", "failed") else None
 
-    found: dict[str, Any] = wait_for(job)
+    found: dict[str, Any] = wait_until(job)
     return found
 
 
@@ -235,7 +236,7 @@ def test_body_without_a_length_is_counted_as_it_arrives(
     kept = uploads(tmp_path / "jobs")
     refused = client.post(JOBS, content=endless(15))
     assert status_and_code(refused) == (429, "queue_full")
-    wait_for(lambda: uploads(tmp_path / "jobs") == kept)
+    wait_until(lambda: uploads(tmp_path / "jobs") == kept)
 
 
 def test_full_disk_of_the_database_is_told(

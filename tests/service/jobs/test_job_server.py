@@ -14,11 +14,11 @@ from sqlalchemy import create_engine, text
 
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
+from tests.fixtures.waiting import wait_until
 from tests.service.jobs.conftest import (
     JOBS,
     submit,
     uploads,
-    wait_for,
     wait_for_events,
     wait_for_job,
 )
@@ -54,7 +54,7 @@ def test_whole_life_of_a_job(
     ):
         with busy(server):
             path = submit(client, SHORT, b"not audio", recording)
-            running = wait_for(lambda: with_events(client.get(path).json(), 2))
+            running = wait_until(lambda: with_events(client.get(path).json(), 2))
         job = wait_for_job(client, path, "done", "failed")
         metrics = client.get("/metrics").text
         version = client.get("/readyz").json()["model"]
@@ -117,7 +117,7 @@ def test_job_continues_after_the_service_is_killed(
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         with busy(server):
             path = submit(client, SHORT, recording)
-            before = wait_for(lambda: with_events(client.get(path).json(), 1))
+            before = wait_until(lambda: with_events(client.get(path).json(), 1))
         server.process.kill()
         server.process.wait(30)
     # The first file is done and its upload is gone: it cannot be run again.
@@ -163,9 +163,9 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
             wait_for_events(client, path)
             [worker] = readers_of(server, tmp_path / "jobs")
         os.kill(worker, signal.SIGKILL)
-        wait_for(lambda: worker not in children(server.process.pid))
+        wait_until(lambda: worker not in children(server.process.pid))
         with server.client() as client:
-            wait_for(lambda: is_ready(client))
+            wait_until(lambda: is_ready(client))
             job = wait_for_job(client, path, "done", "failed")
             metrics = client.get("/metrics").text
     assert events_of(job) == [expected_events] * 5
@@ -175,7 +175,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
 
 def readers_of(server: RunningServer, root: Path) -> list[int]:
     """The workers that read an upload now."""
-    opened = wait_for(
+    opened = wait_until(
         lambda: [
             pid
             for pid in children(server.process.pid)
@@ -198,7 +198,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
     with running_server(tmp_path, model, "--workers", 2, **environment(tmp_path)) as server:
         with server.client() as client:
             paths = [submit(client, *[recording] * 3) for _ in range(2)]
-            wait_for(lambda: len(readers_of(server, tmp_path / "jobs")) == 2)
+            wait_until(lambda: len(readers_of(server, tmp_path / "jobs")) == 2)
         for _ in range(6):  # new connections, so that both workers answer
             with server.client() as client:
                 assert [client.get(path).status_code for path in paths] == [200, 200]
@@ -222,7 +222,7 @@ def test_file_is_answered_by_the_model_it_started_with(
             path = submit(client, recording, SHORT)
             wait_for_events(client, path)
             newer.replace(served)
-            new = wait_for(lambda: is_new(client.get("/readyz").json()["model"]))
+            new = wait_until(lambda: is_new(client.get("/readyz").json()["model"]))
             running = client.get(path).json()
         job = wait_for_job(client, path, "done")
     assert running["results"][0]["status"] == "running"
@@ -239,8 +239,8 @@ def test_job_is_deleted_when_it_is_older_than_it_is_kept(model: Path, tmp_path: 
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         path = submit(client, SHORT)
         wait_for_job(client, path, "done")
-        wait_for(lambda: client.get(path).status_code == 404)
-        wait_for(lambda: 'outcome="expired"} 1.0' in client.get("/metrics").text)
+        wait_until(lambda: client.get(path).status_code == 404)
+        wait_until(lambda: 'outcome="expired"} 1.0' in client.get("/metrics").text)
     assert uploads(tmp_path / "jobs") == []
 
 
@@ -258,13 +258,13 @@ def test_upload_that_stops_leaves_nothing(model: Path, tmp_path: Path) -> None:
     )
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         connection = send_half(server, 6_000_000)
-        wait_for(lambda: uploads(tmp_path / "jobs"))
+        wait_until(lambda: uploads(tmp_path / "jobs"))
         refused = client.post(JOBS, content=bytes(5_000_000))  # the first one has its place
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
         assert int(refused.headers["retry-after"]) > 0
         connection.close()
-        wait_for(lambda: not uploads(tmp_path / "jobs"))
-        wait_for(lambda: client.post(JOBS, content=bytes(5_000_000)).status_code == 202)
+        wait_until(lambda: not uploads(tmp_path / "jobs"))
+        wait_until(lambda: client.post(JOBS, content=bytes(5_000_000)).status_code == 202)
     assert "Traceback" not in server.log.read_text()
 
 
@@ -336,7 +336,7 @@ def test_replicas_with_folders_of_their_own_share_the_results(
         assert second.request("DELETE", waiting).status_code == 204
         assert first.get(waiting).status_code == 404
         assert second.request("DELETE", running).status_code == 204
-        wait_for(lambda: not uploads(folders[0] / "jobs"))
+        wait_until(lambda: not uploads(folders[0] / "jobs"))
 
 
 def test_unusable_folder_stops_the_start_with_one_line(model: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from earful.service.http.app_state import Service
 from earful.service.jobs import job_service
 from tests.fixtures.hostile_models import folds_for_ever, hostile_model, wider_scores
 from tests.fixtures.synthetic_audio import tone, wav
+from tests.fixtures.waiting import wait_until
 from tests.service.conftest import Client
 
 MODEL = SHIPPED_MODELS["digits-small"]
@@ -65,14 +65,6 @@ def failing(client: Client, task: str) -> float:
 def metric(client: Client, series: str) -> float:
     [line] = [x for x in client.get("/metrics").text.splitlines() if x.startswith(series + " ")]
     return float(line.rsplit(" ", 1)[1])
-
-
-def wait_until(condition: Callable[[], bool], nudge: Callable[[], object] = lambda: None) -> None:
-    end = time.monotonic() + BACK_SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        nudge()
-        time.sleep(0.05)
 
 
 def classify(client: Client) -> int:

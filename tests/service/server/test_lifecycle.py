@@ -11,7 +11,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import onnx
@@ -21,6 +20,7 @@ from websockets.sync.client import connect
 from earful.models.registry.registry import Registry
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
+from tests.fixtures.waiting import wait_until
 
 CLASSIFY = "/v1/classify"
 
@@ -79,13 +79,6 @@ class UploadThreads:
 def models_loaded(server: RunningServer) -> int:
     """How often a worker has begun to serve a model: at its start, and after each change."""
     return server.log.read_text().count('"model_serving"')
-
-
-def wait_until(condition: Any, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

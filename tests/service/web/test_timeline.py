@@ -3,8 +3,7 @@
 import csv
 import io
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.benchmarks.compose_recordings import join, official_test, write
 from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
+from tests.fixtures.waiting import wait_until
 
 pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
 LABELS = list(PITCHES_HZ)
@@ -122,15 +122,6 @@ def player_time(page: Page) -> float:
 
 def wait_until_paused(page: Page) -> None:
     wait_until(lambda: bool(page.locator(".timeline audio").evaluate("a => a.paused")))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Playwright's own wait evaluates a text in the page, which its security policy forbids."""
-    for _ in range(400):
-        if condition():
-            return
-        time.sleep(0.025)
-    raise AssertionError("not within ten seconds")
 
 
 def test_events_are_blocks_at_their_times_under_the_plots(page: Page, recording: Path) -> None:

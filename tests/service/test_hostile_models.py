@@ -36,7 +36,6 @@ LOUD = wav(np.ones(RATE_HZ // 2, np.float32))
 IMPATIENT = """
 from earful.models.bundle import call_watcher, session_calls
 from earful.training.cli import main
-from tests.fixtures.waiting import cpu_seconds, wait_until
 session_calls.OPEN_SECONDS = session_calls.RUN_SECONDS = 2.0
 call_watcher.STOP_SECONDS = 1.0
 if __name__ == "__main__":

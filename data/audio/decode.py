@@ -53,7 +53,6 @@ __all__ = [
     "AudioLimits",
     "Decoded",
     "Waveform",
-    "check_bytes",
     "check_wav",
     "check_wav_complete",
     "decode",

@@ -2,11 +2,8 @@
 
 import hashlib
 
-import numpy as np
-
 from earful.data.audio.decode import Waveform
-
-_FULL_SCALE = 32768  # the scale of libsndfile for 16-bit samples
+from earful.data.audio.pcm import as_int16
 
 
 def audio_hash(waveform: Waveform) -> str:
@@ -15,6 +12,4 @@ def audio_hash(waveform: Waveform) -> str:
     Decoded at one rate, a WAV, a copy with other metadata and its FLAC have the same hash; a lossy
     copy or another level does not.
     """
-    scaled = np.rint(waveform * np.float32(_FULL_SCALE))
-    samples = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
-    return hashlib.sha256(samples.tobytes()).hexdigest()
+    return hashlib.sha256(as_int16(waveform).astype("<i2").tobytes()).hexdigest()

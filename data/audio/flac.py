@@ -6,7 +6,6 @@ The last frame says where it lies in the stream. Source: RFC 9639, sections 8.2 
 import functools
 import io
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from earful.data.audio.limits import AudioError
@@ -96,61 +95,44 @@ def _audio_start(file: BinaryIO, n_bytes: int) -> int:
 
 def _last_sample(tail: bytes, max_block: int) -> int:
     """The number of samples up to the end of ``tail``, by the frame that ends there."""
-    for position in _frame_starts(tail):
-        frame = tail[position:]
-        header = _parse_header(frame, max_block)
+    position, n_candidates = len(tail), 0
+    while n_candidates < _MAX_CANDIDATES:
+        position = max(tail.rfind(sync, 0, position) for sync in (b"\xff\xf8", b"\xff\xf9"))
+        if position < 0:
+            break
+        header = _parse_header(tail[position : position + _MAX_HEADER_BYTES], max_block)
         if header is None:
             continue
-        first, size = header
-        if _crc(frame, 16, 0x8005) == 0:  # of a frame with its checksum
+        n_candidates += 1
+        if _crc(tail[position:], 16, 0x8005) == 0:  # of a frame with its checksum
+            first, size = header
             return first + size
     raise AudioError("truncated", _NO_END)
 
 
-def _frame_starts(tail: bytes) -> Iterator[int]:
-    """Positions of likely frame headers, the last one first."""
-    position, found = len(tail), 0
-    while found < _MAX_CANDIDATES:
-        position = max(tail.rfind(sync, 0, position) for sync in (b"\xff\xf8", b"\xff\xf9"))
-        if position < 0:
-            return
-        header = tail[position : position + _MAX_HEADER_BYTES]
-        if _header_bytes(header):
-            found += 1
-            yield position
-
-
-def _header_bytes(header: bytes) -> int:
-    """The length of a frame header with its checksum; 0 where it is none."""
-    if len(header) < 6 or header[3] & 1 or header[2] >> 4 == 0 or header[2] & 15 == 15:
-        return 0
-    size_bytes = {6: 1, 7: 2}.get(header[2] >> 4, 0)
-    rate_bytes = {12: 1, 13: 2, 14: 2}.get(header[2] & 15, 0)
-    n_bytes = 4 + _number_bytes(header[4]) + size_bytes + rate_bytes + 1
-    return n_bytes if len(header) >= n_bytes and _crc(header[:n_bytes], 8, 0x07) == 0 else 0
+def _parse_header(head: bytes, max_block: int) -> tuple[int, int] | None:
+    """(first sample, samples) of a frame that starts with ``head``; None where that is none."""
+    if len(head) < 6 or head[3] & 1 or head[2] >> 4 == 0 or head[2] & 15 == 15:
+        return None
+    code, n_number = head[2] >> 4, _number_bytes(head[4])
+    size_bytes = {6: 1, 7: 2}.get(code, 0)
+    rate_bytes = {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    n_bytes = 4 + n_number + size_bytes + rate_bytes + 1
+    if len(head) < n_bytes or _crc(head[:n_bytes], 8, 0x07) != 0:
+        return None
+    number = head[4] & (0x7F if n_number == 1 else 0x7F >> n_number)
+    for byte in head[5 : 4 + n_number]:
+        number = number << 6 | byte & 0x3F
+    rest = 4 + n_number
+    size = _BLOCK_SIZES.get(code) or int.from_bytes(head[rest : rest + size_bytes], "big") + 1
+    is_variable = head[1] & 1
+    return (number if is_variable else number * max_block), size
 
 
 def _number_bytes(first: int) -> int:
     """The length of a number that is coded as UTF-8 is, of up to seven bytes."""
     ones = next((bit for bit in range(8) if not first & 0x80 >> bit), 8)
     return max(1, ones)
-
-
-def _parse_header(frame: bytes, max_block: int) -> tuple[int, int] | None:
-    """(first sample, samples) of a frame; None where its header is none."""
-    if not _header_bytes(frame[:_MAX_HEADER_BYTES]):
-        return None
-    n_number = _number_bytes(frame[4])
-    number = frame[4] & (0x7F if n_number == 1 else 0x7F >> n_number)
-    for byte in frame[5 : 4 + n_number]:
-        number = number << 6 | byte & 0x3F
-    code, rest = frame[2] >> 4, 4 + n_number
-    if code in (6, 7):
-        size = int.from_bytes(frame[rest : rest + code - 5], "big") + 1
-    else:
-        size = _BLOCK_SIZES[code]
-    is_variable = frame[1] & 1
-    return (number if is_variable else number * max_block), size
 
 
 def _crc(data: bytes, bits: int, polynomial: int) -> int:

@@ -58,14 +58,6 @@ def _by_brand(brand: bytes) -> MediaFormat:
     return _3GP if brand[:2] == b"3g" else _MP4
 
 
-def _is_amr(head: bytes) -> bool:
-    return head.startswith((b"#!AMR\n", b"#!AMR-WB\n"))
-
-
-def _is_asf(head: bytes) -> bool:
-    return head[:16] == ASF_HEADER_GUID
-
-
 def _is_caf_with_codec(head: bytes) -> bool:
     return head[:4] == b"caff" and len(head) >= 32 and head[28:32] not in _PLAIN_CAF_CODECS
 
@@ -91,8 +83,8 @@ def _is_adts(head: bytes) -> bool:
 
 _SIGNATURES = (
     (_MOV, _is_old_mov),
-    (_AMR, _is_amr),
-    (_ASF, _is_asf),
+    (_AMR, lambda head: head.startswith((b"#!AMR\n", b"#!AMR-WB\n"))),
+    (_ASF, lambda head: head.startswith(ASF_HEADER_GUID)),
     (_CAF, _is_caf_with_codec),
     (_ADTS, _is_adts),
 )

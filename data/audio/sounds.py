@@ -148,10 +148,7 @@ class SoundFinder:
             self._smoothed = self._smoothed[surplus:]
             self._smoothed_before += surplus
         active, strong, loud = np.concatenate(steps, axis=1)
-        sounds = self._segmenter.update(active, strong)
-        if final:
-            sounds += self._segmenter.close()
-        return Frames(active, loud, sounds)
+        return Frames(active, loud, self._segmenter.update(active, strong, final=final))
 
     def _decide_step(self, stop: int) -> NDArray[np.bool_]:
         """Whether the next frames are active, strong and loud (3, frames), before ``stop``."""
@@ -186,8 +183,10 @@ class _Segmenter:
     _n_frames: int = 0
     _ended: list[Sound] = field(default_factory=list)
 
-    def update(self, active: NDArray[np.bool_], strong: NDArray[np.bool_]) -> list[Sound]:
-        """The sounds that end within further frames."""
+    def update(
+        self, active: NDArray[np.bool_], strong: NDArray[np.bool_], *, final: bool
+    ) -> list[Sound]:
+        """The sounds that end within further frames, or with them if they are the final ones."""
         positions = np.flatnonzero(active)
         breaks = np.flatnonzero(np.diff(positions) > self.pause_frames) + 1
         for group in np.split(positions, breaks) if len(positions) else ():
@@ -195,14 +194,10 @@ class _Segmenter:
             n_strong = int(strong[first:last].sum())
             self._extend(self._n_frames + first, self._n_frames + last, n_strong)
         self._n_frames += len(active)
-        if self.open_sound and self._n_frames - self.open_sound.last >= self.pause_frames:
+        if final or (
+            self.open_sound and self._n_frames - self.open_sound.last >= self.pause_frames
+        ):
             self._end()
-        ended, self._ended = self._ended, []
-        return ended
-
-    def close(self) -> list[Sound]:
-        """The sound that is open at the end of the recording, if there is one."""
-        self._end()
         ended, self._ended = self._ended, []
         return ended
 

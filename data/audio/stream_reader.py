@@ -60,14 +60,8 @@ def header_seconds(source: Path | BinaryIO, limits: AudioLimits = NO_LIMITS) -> 
     Raises:
         AudioError: the header is unusable, or beyond the limits.
     """
-    with _opened(source) as file:
-        head, n_bytes = _read_head(file)
-        wav = parse_wav(head, n_bytes)
-        if wav is not None:
-            check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
-            return wav.frames / wav.sample_rate_hz
-        with open_encoded(file, head, n_bytes, limits) as encoded:
-            return None if encoded.frames is None else encoded.frames / encoded.sample_rate_hz
+    with _opened(source) as file, _open_audio(file, limits) as audio:
+        return None if audio.frames is None else audio.frames / audio.sample_rate_hz
 
 
 @contextlib.contextmanager
@@ -109,23 +103,20 @@ def loudest_window(
 ) -> tuple[int, Waveform, int]:
     """(first sample, samples, total samples) of the window that ``loudest_start`` selects.
 
-    ``blocks`` starts a new pass over the file: one to find the window, one to read it.
+    ``blocks`` starts a new pass over the file: one to find the window, at times one to read it.
 
     Raises:
         AudioError: with a code of ``data.audio.decode``.
     """
-    block = loudness_block(clip_samples)
-    loudness, total, previous = [], 0, None
-    for chunk in _rechunk(blocks(), block):
-        before = float(chunk[0]) if previous is None else previous
-        loudness.append(block_loudness(chunk, before, block))
-        total, previous = total + len(chunk), float(chunk[-1])
-    start = (
-        loudest_start_of_blocks(np.concatenate(loudness), total, clip_samples)
-        if total > clip_samples
-        else 0
-    )
-    return start, _collect_samples(blocks(), start, clip_samples), total
+    loudest, total = LoudestWindow(clip_samples), 0
+    for block in blocks():
+        loudest.feed(block)
+        total += len(block)
+    start, clip = loudest.finish() if total > clip_samples else (0, None)
+    if clip is None:
+        parts = _slice_blocks(blocks(), start, clip_samples)
+        clip = np.concatenate([*parts, np.zeros(0, np.float32)])
+    return start, clip, total
 
 
 class LoudestWindow:
@@ -229,10 +220,6 @@ def segment_blocks(
         )
 
 
-def _collect_samples(blocks: Iterable[Waveform], start: int, samples: int) -> Waveform:
-    return np.concatenate([*_slice_blocks(blocks, start, samples), np.zeros(0, np.float32)])
-
-
 def _slice_blocks(blocks: Iterable[Waveform], start: int, samples: int) -> Iterator[Waveform]:
     position = 0
     for block in blocks:
@@ -244,24 +231,11 @@ def _slice_blocks(blocks: Iterable[Waveform], start: int, samples: int) -> Itera
             break
 
 
-def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:
-    """The same samples in chunks of whole blocks; the last chunk is the remainder."""
-    rest = np.zeros(0, np.float32)
-    for chunk in chunks:
-        joined = np.concatenate([rest, chunk])
-        whole = len(joined) // block * block
-        if whole:
-            yield joined[:whole]
-        rest = joined[whole:]
-    if len(rest):
-        yield rest
-
-
 def _resample_stream(
     file: BinaryIO, sample_rate_hz: int, limits: AudioLimits
 ) -> Iterator[Waveform]:
-    with _open_native(file, limits) as (blocks, rate_hz):
-        checked = _check_blocks(blocks)
+    with _open_audio(file, limits) as audio:
+        checked, rate_hz = _check_blocks(audio.blocks), audio.sample_rate_hz
         if rate_hz == sample_rate_hz:
             yield from checked
             return
@@ -292,23 +266,18 @@ def _check_blocks(blocks: Iterator[Waveform]) -> Iterator[Waveform]:
 
 
 @contextlib.contextmanager
-def _open_native(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Iterator[Waveform], int]]:
-    """Mono blocks (samples,) at the file's own rate, and that rate."""
-    head, n_bytes = _read_head(file)
+def _open_audio(file: BinaryIO, limits: AudioLimits) -> Iterator[Encoded]:
+    """Any audio, plain WAV too; blocks of a file that was cut off end with the error."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
     wav = parse_wav(head, n_bytes)
     if wav is not None:
         check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
-        yield _wav_blocks(file, wav), wav.sample_rate_hz
+        yield Encoded(wav.sample_rate_hz, wav.frames, _wav_blocks(file, wav))
         return
     with open_encoded(file, head, n_bytes, limits) as encoded:
-        yield _encoded_blocks(encoded, head[:HEAD_BYTES], n_bytes), encoded.sample_rate_hz
-
-
-def _read_head(file: BinaryIO) -> tuple[bytes, int]:
-    """The first bytes of a file, and its length in bytes."""
-    n_bytes = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return file.read(_HEAD_BYTES), n_bytes
+        yield replace(encoded, blocks=_encoded_blocks(encoded, head[:HEAD_BYTES], n_bytes))
 
 
 def _encoded_blocks(encoded: Encoded, head: bytes, n_bytes: int) -> Iterator[Waveform]:

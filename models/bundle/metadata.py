@@ -7,10 +7,10 @@ network has a map, and a model without quantisation is of float32.
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,16 +168,13 @@ def _labels(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _feature_kind(value: Any) -> str:
-    if value not in FEATURE_KINDS:
-        raise ValueError(f"expected one of {', '.join(FEATURE_KINDS)}, found {value!r}")
-    return str(value)
+def _one_of(choices: Sequence[str]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, found {value!r}")
+        return str(value)
 
-
-def _score_kind(value: Any) -> ScoreKind:
-    if value not in SCORE_KINDS:
-        raise ValueError(f"expected one of {', '.join(SCORE_KINDS)}, found {value!r}")
-    return cast("ScoreKind", value)
+    return parse
 
 
 def _architecture(value: Any) -> dict[str, Any]:
@@ -208,13 +205,13 @@ def _golden(value: Any) -> GoldenExample:
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "labels": _labels,
     "features": FeatureConfig.from_dict,
-    "feature_kind": _feature_kind,
+    "feature_kind": _one_of(FEATURE_KINDS),
     "architecture": _architecture,
     "training_data_hash": _string,
     "metrics": _object,
     "created": _string,
     "temperature": positive,
     "rejection_threshold": probability,
-    "score_kind": _score_kind,
+    "score_kind": _one_of(SCORE_KINDS),
     "golden": _golden,
 }

@@ -17,9 +17,8 @@ from earful.models.registry.records import (
     RegistryEvent,
     Version,
     damaged_error,
-    parse_aliases,
     parse_events,
-    parse_version,
+    parse_record,
     sha256,
 )
 from earful.models.registry.storage import MANIFEST_FILE, open_storage
@@ -32,7 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class RegistryReader:
     """Read access to the models at ``root``, a folder or a URL that fsspec supports."""
 
-    def __init__(self, root: str = DEFAULT_REGISTRY) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
         self._storage = open_storage(root)
 
@@ -50,7 +49,16 @@ class RegistryReader:
         Raises:
             RegistryError: there is no model of this name.
         """
-        return self._existing_numbers(name)
+        numbers = self._version_numbers(checked_name(name))
+        if not numbers:
+            names = self.names()
+            available = ", ".join(names) or "none"
+            raise RegistryError(
+                f"the registry {self.root} has no model {name!r}{did_you_mean(name, names)} "
+                f"(there are: {available}); "
+                f"register one with `earful models register {name} RUN`"
+            )
+        return numbers
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, oldest first.
@@ -58,7 +66,7 @@ class RegistryReader:
         Raises:
             RegistryError: there is no model of this name, or a manifest is damaged.
         """
-        return [self._read_version(name, number) for number in self._existing_numbers(name)]
+        return [self._read_version(name, number) for number in self.numbers(name)]
 
     def version(self, name: str, version_or_alias: int | str = CHAMPION) -> Version:
         """A version by its number or alias.
@@ -70,7 +78,7 @@ class RegistryReader:
         if number is not None and self._storage.is_published(version_folder(name, number)):
             return self._read_version(name, number)
         # Listed for the message only: a service calls this every second.
-        known = self._existing_numbers(name)
+        known = self.numbers(name)
         if number is None:
             raise RegistryError(
                 f"{name} has no {version_or_alias}; `earful models show {name}` lists its versions "
@@ -91,11 +99,10 @@ class RegistryReader:
         Raises:
             RegistryError: aliases.json is damaged.
         """
-        try:
-            content = self._storage.read(f"{checked_name(name)}/{ALIASES_FILE}")
-        except FileNotFoundError:
+        content = self._read_if_any(f"{checked_name(name)}/{ALIASES_FILE}")
+        if content is None:
             return Aliases({}, (), None)
-        return parse_aliases(content, f"{self.root}/{name}/{ALIASES_FILE}")
+        return parse_record(Aliases, content, f"{self.root}/{name}/{ALIASES_FILE}")
 
     def events(self, name: str) -> list[RegistryEvent]:
         """All changes of a model, oldest first.
@@ -103,11 +110,8 @@ class RegistryReader:
         Raises:
             RegistryError: there is no model of this name, or its log is damaged.
         """
-        self._existing_numbers(name)
-        logged = self._read_events(name)
-        last = self.aliases(name).event
-        is_unlogged = last is not None and (not logged or last.number > logged[-1].number)
-        return [*logged, last] if last and is_unlogged else logged
+        self.numbers(name)
+        return self._add_unlogged(name, self._logged_events(name))
 
     def read(self, name: str, version: Version, file: str) -> bytes:
         """The content of a version's file, checked against its SHA-256 in the manifest.
@@ -118,10 +122,7 @@ class RegistryReader:
         path = f"{version_folder(name, version.number)}/{file}"
         if file not in version.files:
             raise RegistryError(f"version {version.number} of {name} was registered without {file}")
-        try:
-            content = self._storage.read(path)
-        except FileNotFoundError as error:
-            raise damaged_error(f"{self.root}/{path}", "it is missing") from error
+        content = self._require(path)
         if sha256(content) != version.files[file]:
             raise damaged_error(
                 f"{self.root}/{path}", "it was changed after registration (sha256 differs)"
@@ -142,12 +143,28 @@ class RegistryReader:
             staging.write_bytes(content)
         return copy
 
-    def _read_events(self, name: str) -> list[RegistryEvent]:
-        path = f"{name}/{EVENTS_FILE}"
+    def _read_if_any(self, path: str) -> bytes | None:
         try:
-            return parse_events(self._storage.read(path), f"{self.root}/{path}")
+            return self._storage.read(path)
         except FileNotFoundError:
-            return []
+            return None
+
+    def _require(self, path: str) -> bytes:
+        content = self._read_if_any(path)
+        if content is None:
+            raise damaged_error(f"{self.root}/{path}", "it is missing")
+        return content
+
+    def _logged_events(self, name: str) -> list[RegistryEvent]:
+        path = f"{name}/{EVENTS_FILE}"
+        return parse_events(self._read_if_any(path) or b"", f"{self.root}/{path}")
+
+    def _add_unlogged(self, name: str, logged: list[RegistryEvent]) -> list[RegistryEvent]:
+        """The events and, if a process was killed before it logged it, the last change."""
+        last = self.aliases(name).event
+        if last is None or (logged and last.number <= logged[-1].number):
+            return logged
+        return [*logged, last]
 
     def _version_numbers(self, name: str) -> list[int]:
         folder_names = self._storage.folders(f"{name}/versions")
@@ -155,18 +172,6 @@ class RegistryReader:
             int(entry) for entry in folder_names if re.fullmatch(r"[1-9][0-9]{0,8}", entry)
         )
         return [n for n in numbers if self._storage.is_published(version_folder(name, n))]
-
-    def _existing_numbers(self, name: str) -> list[int]:
-        numbers = self._version_numbers(checked_name(name))
-        if not numbers:
-            names = self.names()
-            available = ", ".join(names) or "none"
-            raise RegistryError(
-                f"the registry {self.root} has no model {name!r}{did_you_mean(name, names)} "
-                f"(there are: {available}); "
-                f"register one with `earful models register {name} RUN`"
-            )
-        return numbers
 
     def _resolve_number(self, name: str, version_or_alias: int | str) -> int | None:
         if isinstance(version_or_alias, int):
@@ -183,11 +188,7 @@ class RegistryReader:
 
     def _read_version(self, name: str, number: int) -> Version:
         path = f"{version_folder(name, number)}/{MANIFEST_FILE}"
-        try:
-            content = self._storage.read(path)
-        except FileNotFoundError as error:
-            raise damaged_error(f"{self.root}/{path}", "it is missing") from error
-        version = parse_version(content, f"{self.root}/{path}")
+        version = parse_record(Version, self._require(path), f"{self.root}/{path}")
         if version.number != number:
             raise damaged_error(f"{self.root}/{path}", f"it describes version {version.number}")
         return version

@@ -4,22 +4,13 @@ from pathlib import Path
 
 from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.shipped import SHIPPED_MODEL
-from earful.models.registry.source import FileSource, ModelSource, open_source
-
-
-def find_source(model: str | None, registry: str = DEFAULT_REGISTRY) -> ModelSource:
-    """The source of a file or registry name; None is the shipped digit model.
-
-    Raises:
-        ModelError: there is neither such a file nor such a version in the registry.
-    """
-    return FileSource(SHIPPED_MODEL) if model is None else open_source(model, registry)
+from earful.models.registry.source import open_source
 
 
 def find_model(model: str | None, registry: str = DEFAULT_REGISTRY) -> Path:
-    """The model file that a file or registry name stands for now.
+    """The model file that a file or registry name stands for now; None is the shipped one.
 
     Raises:
         ModelError: there is none, or it is damaged.
     """
-    return find_source(model, registry).resolve().path
+    return SHIPPED_MODEL if model is None else open_source(model, registry).resolve().path

@@ -107,22 +107,20 @@ def to_json_line(event: RegistryEvent) -> bytes:
     return (json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n").encode()
 
 
-def parse_version(content: bytes, path: str) -> Version:
-    """Parse a manifest.
+def parse_record(kind: type[T], content: bytes, path: str) -> T:
+    """Parse a manifest or aliases.json; ``path`` is only named.
 
     Raises:
         RegistryError: it is damaged.
     """
-    return _parse(Version, content, path)
-
-
-def parse_aliases(content: bytes, path: str) -> Aliases:
-    """Parse aliases.json.
-
-    Raises:
-        RegistryError: it is damaged.
-    """
-    return _parse(Aliases, content, path)
+    try:
+        values = check(dict[str, Any], read_json(content))
+        version = values.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
+        return check(kind, values)
+    except ValueError as error:
+        raise damaged_error(path, str(error)) from error
 
 
 def parse_events(content: bytes, path: str) -> list[RegistryEvent]:
@@ -163,17 +161,6 @@ def user_at_host() -> str:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _parse(kind: type[T], content: bytes, path: str) -> T:
-    try:
-        values = check(dict[str, Any], read_json(content))
-        version = values.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"it has schema {version!r}, this version reads {SCHEMA_VERSION}")
-        return check(kind, values)
-    except ValueError as error:
-        raise damaged_error(path, str(error)) from error
 
 
 def _require_numbers(*numbers: int) -> None:

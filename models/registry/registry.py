@@ -63,7 +63,7 @@ class Registry(RegistryReader):
             RegistryError: another process is changing the model, or the registry is damaged.
         """
         with self._locked(name, new=True):
-            events = self._read_events(name)
+            events = self._logged_events(name)
             used_numbers = [0, *self._version_numbers(name), *(event.version for event in events)]
             digests = {file: sha256(content) for file, content in files.items()}
             version = Version(
@@ -100,10 +100,6 @@ class Registry(RegistryReader):
             self._set_alias(name, CHAMPION, version.number, reason)
         return version
 
-    def set_challenger(self, name: str, number: int, reason: str = "") -> None:
-        """Make a version challenger."""
-        self.assign_alias(name, CHALLENGER, number, reason)
-
     def assign_alias(
         self, name: str, alias: str, number: int, reason: str, expected_champion: int | None = None
     ) -> None:
@@ -125,7 +121,7 @@ class Registry(RegistryReader):
         """
         with self._locked(name):
             aliases = self.aliases(name)
-            present = set(self._existing_numbers(name))
+            present = set(self.numbers(name))
             earlier_champions = [
                 number for number in aliases.previous_champions if number in present
             ]
@@ -162,17 +158,16 @@ class Registry(RegistryReader):
     @contextlib.contextmanager
     def _locked(self, name: str, *, new: bool = False) -> Iterator[None]:
         if not new:
-            self._existing_numbers(name)  # raises, so that a mistyped name leaves no lock file
+            self.numbers(name)  # raises, so that a mistyped name leaves no lock file
         with self._storage.lock(f"{checked_name(name)}/{LOCK_FILE}"):
             self._repair_log(name)
             yield
 
     def _repair_log(self, name: str) -> None:
         """Log the changes of a process that was killed before it logged them."""
-        logged = self._read_events(name)
-        last = self.aliases(name).event
-        if last and (not logged or last.number > logged[-1].number):
-            self._append(name, last)
+        logged = self._logged_events(name)
+        for event in self._add_unlogged(name, logged)[len(logged) :]:
+            self._append(name, event)
         registered = {event.version for event in logged if event.action == "register"}
         for number in self._version_numbers(name):
             if number not in registered:
@@ -211,10 +206,9 @@ class Registry(RegistryReader):
     def _next_event(
         self, name: str, action: EventAction, number: int, previous_version: int | None, reason: str
     ) -> RegistryEvent:
-        logged, last = self._read_events(name), self.aliases(name).event
-        latest = max(logged[-1].number if logged else 0, last.number if last else 0)
+        events = self._add_unlogged(name, self._logged_events(name))
         return RegistryEvent(
-            number=latest + 1,
+            number=events[-1].number + 1 if events else 1,
             time=utc_now(),
             action=action,
             version=number,
@@ -225,11 +219,7 @@ class Registry(RegistryReader):
 
     def _append(self, name: str, event: RegistryEvent) -> None:
         path = f"{name}/{EVENTS_FILE}"
-        try:
-            content = self._storage.read(path)
-        except FileNotFoundError:
-            content = b""
-        self._storage.write(path, content + to_json_line(event))
+        self._storage.write(path, (self._read_if_any(path) or b"") + to_json_line(event))
 
     def _verify_files(self, name: str, version: Version) -> None:
         for file in version.files:

@@ -259,6 +259,9 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _remove_stale_files(folder: Path) -> None:
-    """Delete what killed writers left; the caller holds the lock, so nobody is writing."""
+    """Delete what killed writers left; the caller holds the lock, so nobody is writing.
+
+    ``data.atomic_write`` has no such lock, and would leave what is younger than a second.
+    """
     for entry in folder.glob(".*"):
         shutil.rmtree(entry, ignore_errors=True)

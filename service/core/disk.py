@@ -2,21 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import IO
 
 from earful.data.errors import FULL_DISK
 from earful.service.core.errors import RequestError
 
 
-class UnbufferedFile(Protocol):
-    """A file that was opened without a buffer."""
-
-    def write(self, data: memoryview, /) -> int:
-        """Write at most all of ``data``; returns how many bytes it wrote."""
-        ...
-
-
-def write_all(file: UnbufferedFile, data: bytes | bytearray) -> None:
+def write_all(file: IO[bytes], data: bytes | bytearray) -> None:
     """Append to an unbuffered file.
 
     Raises:

@@ -6,6 +6,7 @@ any of them reports the metrics of all.
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import (
@@ -22,6 +23,7 @@ from earful.service.classifier import MAX_BATCH
 
 # A file takes less than a millisecond; deadlines are tens of seconds.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_PREFIX = "earful"
 MULTIPROCESS_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -30,104 +32,61 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "earful_requests",
-            "Responses by route and status code",
-            ["route", "code"],
-            registry=registry,
+        counter = partial(Counter, namespace=_PREFIX, registry=registry)
+        gauge = partial(Gauge, namespace=_PREFIX, registry=registry)
+        histogram = partial(Histogram, namespace=_PREFIX, registry=registry, buckets=_SECONDS)
+        # A gauge of several workers is the sum over those that live, unless stated otherwise.
+        total = partial(gauge, multiprocess_mode="livesum")
+
+        self.requests = counter("requests", "Responses by route and status code", ["route", "code"])
+        self.request_seconds = histogram(
+            "request_seconds", "Time from a request to its response", ["route"]
         )
-        self.request_seconds = Histogram(
-            "earful_request_seconds",
-            "Time from a request to its response",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
+        self.queue_seconds = histogram("queue_seconds", "Time a file waits for its batch")
+        self.decode_seconds = histogram("decode_seconds", "Time to decode a file")
+        self.inference_seconds = histogram("inference_seconds", "Time to run a batch")
+        self.batch_windows = histogram(
+            "batch_windows", "Windows in a batch", buckets=[1, 2, 4, 8, 16, MAX_BATCH]
         )
-        self.queue_seconds = self._histogram("queue_seconds", "Time a file waits for its batch")
-        self.decode_seconds = self._histogram("decode_seconds", "Time to decode a file")
-        self.inference_seconds = self._histogram("inference_seconds", "Time to run a batch")
-        self.batch_windows = Histogram(
-            "earful_batch_windows",
-            "Windows in a batch",
-            buckets=[1, 2, 4, 8, 16, MAX_BATCH],
-            registry=registry,
-        )
-        self.queue_depth = Gauge(
-            "earful_queue_depth",
-            "Files queued or in progress",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.rejected = Counter(
-            "earful_rejected",
-            "Files and requests refused, by error code",
-            ["reason"],
-            registry=registry,
-        )
-        self.model_info = Gauge(
-            "earful_model_info",
+        self.queue_depth = total("queue_depth", "Files queued or in progress")
+        self.rejected = counter("rejected", "Files and requests refused, by error code", ["reason"])
+        self.model_info = gauge(
+            "model_info",
             "1 for the served model",
             ["name", "version", "architecture", "provider"],
-            registry=registry,
             multiprocess_mode="livemax",
         )
-        self.reloads = Counter(
-            "earful_model_reloads",
-            "Model reloads while serving, by outcome",
-            ["outcome"],
-            registry=registry,
+        self.reloads = counter(
+            "model_reloads", "Model reloads while serving, by outcome", ["outcome"]
         )
-        self.background_failures = Counter(
-            "earful_background_failures",
+        self.background_failures = counter(
+            "background_failures",
             "Failed steps of background threads and tasks; each is tried again",
             ["task"],
-            registry=registry,
         )
-        self.background_failing = Gauge(
-            "earful_background_failing",
-            "Background threads and tasks whose last step failed",
-            ["task"],
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.background_failing = total(
+            "background_failing", "Background threads and tasks whose last step failed", ["task"]
         )
-        self.streams = Gauge(
-            "earful_streams", "Open streams", registry=registry, multiprocess_mode="livesum"
+        self.streams = total("streams", "Open streams")
+        self.connections = total("connections", "Open connections")
+        self.connections_closed = counter(
+            "connections_closed", "Connections that a limit ended, by reason", ["reason"]
         )
-        self.connections = Gauge(
-            "earful_connections", "Open connections", registry=registry, multiprocess_mode="livesum"
+        self.file_limit_reached = counter(
+            "file_limit_reached", "Checks, two a second, that found no file descriptor left"
         )
-        self.connections_closed = Counter(
-            "earful_connections_closed",
-            "Connections that a limit ended, by reason",
-            ["reason"],
-            registry=registry,
-        )
-        self.file_limit_reached = Counter(
-            "earful_file_limit_reached",
-            "Checks, two a second, that found no file descriptor left",
-            registry=registry,
-        )
-        self.events = Counter("earful_stream_events", "Events in streams", registry=registry)
-        self.feedback = Counter("earful_feedback", "Labels submitted", registry=registry)
-        self.recordings_saved = Counter(
-            "earful_recordings_saved",
+        self.events = counter("stream_events", "Events in streams")
+        self.feedback = counter("feedback", "Labels submitted")
+        self.recordings_saved = counter(
+            "recordings_saved",
             "Recordings to be saved after classification, by outcome",
             ["outcome"],
-            registry=registry,
         )
-
-        self.jobs_waiting = Gauge(
-            "earful_jobs_waiting",
-            "Jobs that wait for a worker",
-            registry=registry,
-            multiprocess_mode="livemostrecent",
+        self.jobs_waiting = gauge(
+            "jobs_waiting", "Jobs that wait for a worker", multiprocess_mode="livemostrecent"
         )
-        self.jobs_running = Gauge(
-            "earful_jobs_running", "Jobs that run", registry=registry, multiprocess_mode="livesum"
-        )
-        self.jobs_finished = Counter(
-            "earful_jobs_finished", "Jobs that ended, by outcome", ["outcome"], registry=registry
-        )
+        self.jobs_running = total("jobs_running", "Jobs that run")
+        self.jobs_finished = counter("jobs_finished", "Jobs that ended, by outcome", ["outcome"])
 
     def text(self) -> bytes:
         """The metrics of all worker processes in Prometheus' text format."""
@@ -137,9 +96,6 @@ class ServiceMetrics:
         all_workers = CollectorRegistry()
         multiprocess.MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
         return generate_latest(all_workers)
-
-    def _histogram(self, name: str, description: str) -> Histogram:
-        return Histogram(f"earful_{name}", description, buckets=_SECONDS, registry=self._registry)
 
 
 def _forget_dead_workers(folder: Path) -> None:

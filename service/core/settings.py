@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earful.data.audio.decode import AudioLimits
@@ -37,6 +44,9 @@ SHUTDOWN_TIMEOUT_SECONDS = 20
 SPOOL_BYTES = 1 << 20
 # Of audio that is held and decoded in memory as a whole.
 MAX_WHOLE_BYTES, MAX_WHOLE_SECONDS = 10_000_000, 60.0
+# Infinity is no limit that a person means.
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 SaveRecordings = Literal["off", "feedback", "uncertain", "all"]
 
 
@@ -45,122 +55,67 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EARFUL_", extra="forbid", frozen=True)
 
-    model: Annotated[str, BeforeValidator(os.fspath)] = Field(
-        description="a file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry"
-    )
-    registry: str = Field(DEFAULT_REGISTRY, description="a folder, or a URL that fsspec supports")
-    retrain_dir: Path = Field(DEFAULT_RETRAIN_FOLDER, description="work folder of POST /v1/retrain")
-    command: tuple[str, ...] = Field(
-        _COMMAND, description="the `earful` command that POST /v1/retrain runs, as a JSON list"
-    )
+    # A file, or NAME, NAME@ALIAS or NAME@NUMBER of the registry.
+    model: Annotated[str, BeforeValidator(os.fspath)]
+    registry: str = DEFAULT_REGISTRY  # a folder, or a URL that fsspec supports
+    retrain_dir: Path = DEFAULT_RETRAIN_FOLDER  # work folder of POST /v1/retrain
+    # The `earful` command that POST /v1/retrain runs, as a JSON list.
+    command: tuple[str, ...] = _COMMAND
     device: Device = "cpu"
-    reject: bool = Field(False, description="label clips below the model's threshold `unknown`")
-    max_upload_bytes: int = Field(200_000_000, gt=0)
-    max_request_bytes: int = Field(400_000_000, gt=0, description="of all files of one request")
-    max_bytes_in_flight: int = Field(
-        200_000_000, gt=0, description="of all requests of a worker, in memory"
-    )
-    max_spool_bytes: int = Field(
-        1_000_000_000, gt=0, description="of a worker's large uploads, in temporary files"
-    )
-    max_files: int = Field(64, gt=0, description="files of one request")
-    max_seconds: float = Field(3600.0, gt=0, allow_inf_nan=False)
-    max_channels: int = Field(8, gt=0)
-    max_sample_rate_hz: int = Field(192_000, gt=0)
-    max_queue: int = Field(128, gt=0, description="files in progress per worker; more get 429")
-    max_long_recordings: int = Field(
-        1, gt=0, description="recordings over a minute read at once per worker; others wait"
-    )
-    max_streams: int = Field(32, ge=0, description="open streams per worker")
-    deadline_seconds: float = Field(
-        15.0, gt=0, allow_inf_nan=False, description="from request to response; then 504"
-    )
-    deadline_per_audio_second: float = Field(
-        0.5, ge=0, allow_inf_nan=False, description="added for each second of long recordings"
-    )
-    min_upload_bytes_per_second: int = Field(
-        50_000, gt=0, description="of large uploads; slower ones get 408"
-    )
-    drain_seconds: float = Field(
-        2.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="after SIGTERM, how long /readyz gives 503 before the server closes",
-    )
-    max_connections: int = Field(
-        1_000, gt=0, description="open per worker; idle ones are closed for more, then they get 503"
-    )
-    max_header_bytes: int = Field(
-        32_768, ge=4_096, description="of a request's line and headers; larger ones get 431"
-    )
-    max_headers: int = Field(100, ge=16, le=120, description="of a request; more get 431")
-    header_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="for a request's line and headers; then 408"
-    )
-    keep_alive_seconds: int = Field(
-        5, gt=0, description="between two requests; then the connection is closed"
-    )
-    write_stall_seconds: float = Field(
-        30.0, gt=0, allow_inf_nan=False, description="a client may not read its response"
-    )
-    allowed_hosts: str = Field(
-        "", description="names that requests may be for: NAME,*.NAME, or * for any"
-    )
-    api_keys: SecretStr | None = Field(
-        None, description="SCOPE:KEY,... with the scopes classify, feedback and admin"
-    )
-    api_keys_file: Path | None = Field(None, description="a file with SCOPE:KEY on each line")
-    label_studio_root: Path | None = Field(
-        None, description="folder that holds the audio of Label Studio's tasks"
-    )
-    label_studio_url: str | None = Field(
-        None, description="address of the Label Studio server that audio may be fetched from"
-    )
-    label_studio_token: SecretStr = Field(SecretStr(""), description="its access token")
-    label_studio_min_score: float = Field(
-        0.5, ge=0, le=1, description="lowest score of a region prelabelled in Label Studio"
-    )
-    feedback_url: SecretStr | None = Field(
-        None, description="database of feedback, or `off`; by default a file in artifacts/"
-    )
-    save_recordings: SaveRecordings = Field(
-        "off", description="which recordings are saved for training"
-    )
-    recordings_dir: Path = Field(
-        DEFAULT_RECORDINGS_FOLDER, description="folder of saved recordings"
-    )
-    max_labels_per_hour: int = Field(
-        1_000,
-        ge=0,
-        description="of feedback of one sender (a key, without keys an address); more get 429; 0 "
-        "is no limit",
-    )
-    retention_days: float = Field(
-        DEFAULT_RETENTION_DAYS,
-        ge=0,
-        allow_inf_nan=False,
-        description="of recordings and labels; 0 keeps them for ever",
-    )
-    max_recordings_bytes: int = Field(
-        DEFAULT_MAX_RECORDINGS_BYTES,
-        ge=0,
-        description="of all saved recordings; the oldest are deleted; 0 is no limit",
-    )
-    jobs_dir: Path | None = Field(
-        None, description="folder of the uploads of jobs, or `off`; by default artifacts/jobs"
-    )
-    max_job_upload_bytes: int = Field(2_000_000_000, gt=0, description="of a file of a job")
-    max_job_seconds: float = Field(
-        86_400.0, gt=0, allow_inf_nan=False, description="of a file of a job"
-    )
-    max_jobs_bytes: int = Field(
-        20_000_000_000, gt=0, description="of the uploads of all unfinished jobs; more get 429"
-    )
-    max_jobs: int = Field(1_000, gt=0, description="unfinished jobs and kept results; more get 429")
-    jobs_per_worker: int = Field(1, gt=0, le=16, description="jobs that a worker runs at a time")
-    job_retention_hours: float = Field(
-        24.0, gt=0, allow_inf_nan=False, description="after its end a job is deleted"
-    )
+    reject: bool = False  # label clips below the model's threshold `unknown`
+    max_upload_bytes: PositiveInt = 200_000_000
+    max_request_bytes: PositiveInt = 400_000_000  # of all files of one request
+    max_bytes_in_flight: PositiveInt = 200_000_000  # of all requests of a worker, in memory
+    max_spool_bytes: PositiveInt = 1_000_000_000  # of a worker's large uploads, in temporary files
+    max_files: PositiveInt = 64  # files of one request
+    max_seconds: Positive = 3600.0
+    max_channels: PositiveInt = 8
+    max_sample_rate_hz: PositiveInt = 192_000
+    max_queue: PositiveInt = 128  # files in progress per worker; more get 429
+    # Recordings over a minute read at once per worker; others wait.
+    max_long_recordings: PositiveInt = 1
+    max_streams: NonNegativeInt = 32  # open streams per worker
+    deadline_seconds: Positive = 15.0  # from request to response; then 504
+    deadline_per_audio_second: NotNegative = 0.5  # added for each second of long recordings
+    min_upload_bytes_per_second: PositiveInt = 50_000  # of large uploads; slower ones get 408
+    # After SIGTERM, how long /readyz gives 503 before the server closes.
+    drain_seconds: NotNegative = 2.0
+    # Open per worker; idle ones are closed for more, then they get 503.
+    max_connections: PositiveInt = 1_000
+    # Of a request's line and headers; larger ones get 431.
+    max_header_bytes: int = Field(32_768, ge=4_096)
+    max_headers: int = Field(100, ge=16, le=120)  # of a request; more get 431
+    header_seconds: Positive = 10.0  # for a request's line and headers; then 408
+    keep_alive_seconds: PositiveInt = 5  # between two requests; then the connection is closed
+    write_stall_seconds: Positive = 30.0  # a client may not read its response
+    allowed_hosts: str = ""  # names that requests may be for: NAME,*.NAME, or * for any
+    api_keys: SecretStr | None = None  # SCOPE:KEY,... with the scopes classify, feedback and admin
+    api_keys_file: Path | None = None  # a file with SCOPE:KEY on each line
+    label_studio_root: Path | None = None  # folder that holds the audio of Label Studio's tasks
+    # Address of the Label Studio server that audio may be fetched from.
+    label_studio_url: str | None = None
+    label_studio_token: SecretStr = SecretStr("")  # its access token
+    # Lowest score of a region prelabelled in Label Studio.
+    label_studio_min_score: float = Field(0.5, ge=0, le=1)
+    # Database of feedback, or `off`; by default a file in artifacts/.
+    feedback_url: SecretStr | None = None
+    save_recordings: SaveRecordings = "off"  # which recordings are saved for training
+    recordings_dir: Path = DEFAULT_RECORDINGS_FOLDER  # folder of saved recordings
+    # Of feedback of one sender (a key, without keys an address); more get 429; 0 is no limit.
+    max_labels_per_hour: NonNegativeInt = 1_000
+    # Of recordings and labels; 0 keeps them for ever.
+    retention_days: NotNegative = DEFAULT_RETENTION_DAYS
+    # Of all saved recordings; the oldest are deleted; 0 is no limit.
+    max_recordings_bytes: NonNegativeInt = DEFAULT_MAX_RECORDINGS_BYTES
+    # Folder of the uploads of jobs, or `off`; by default artifacts/jobs.
+    jobs_dir: Path | None = None
+    max_job_upload_bytes: PositiveInt = 2_000_000_000  # of a file of a job
+    max_job_seconds: Positive = 86_400.0  # of a file of a job
+    # Of the uploads of all unfinished jobs; more get 429.
+    max_jobs_bytes: PositiveInt = 20_000_000_000
+    max_jobs: PositiveInt = 1_000  # unfinished jobs and kept results; more get 429
+    jobs_per_worker: PositiveInt = Field(1, le=16)  # jobs that a worker runs at a time
+    job_retention_hours: Positive = 24.0  # after its end a job is deleted
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def model_source(self) -> ModelSource:

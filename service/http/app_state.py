@@ -25,9 +25,8 @@ from earful.service.inference.hot_reload import LoadedModel, ModelReloader
 from earful.service.inference.job_queue import InferenceOutcome
 from earful.service.inference.long_recordings import LongRecordings
 from earful.service.inference.micro_batcher import MicroBatcher
-from earful.service.jobs.job_service import JobService
+from earful.service.jobs.job_service import JobService, open_job_service
 from earful.service.jobs.runner_context import RunnerContext
-from earful.service.jobs.startup import open_job_service
 
 
 class Service:

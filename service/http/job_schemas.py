@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from earful.service.core.errors import to_json
 from earful.service.http.schemas import ErrorDetail, EventResult, ModelInfo
@@ -24,8 +24,6 @@ class JobProgress(BaseModel):
 
 class JobFileResult(BaseModel):
     """A file of a job: its events so far, and its error if it has one."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     filename: str = Field(examples=["meeting.wav"])
     status: State

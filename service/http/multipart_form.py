@@ -9,13 +9,15 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from earful.service.core.arriving_file import ArrivingFile
 from earful.service.core.errors import RequestError, malformed
 from earful.service.core.settings import SPOOL_BYTES
-from earful.service.http.text_bodies import TEXT_HEAD_BYTES, refuse_text
 
 UPLOAD_NAME = "audio"  # for files without a name
 # Limits on the text fields of a form, for routes that read them.
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 # RFC 5987, section 3.2. RFC 7578 forbids it in forms, and clients write it.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([\w-]+)'[\w-]*'([^;\s\"]*)", re.IGNORECASE)
+# Enough to tell a file as text by, as apps and gateways send it; no recording starts so.
+_TEXT_HEAD_BYTES = 64
+_BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{40,}={0,2}\s*")
 
 
 class Parts:
@@ -66,10 +68,10 @@ class RawBody(Parts):
         Raises:
             RequestError: ``unsupported_format``, the body is text.
         """
-        if len(self._head) < TEXT_HEAD_BYTES:
-            self._head += chunk[: TEXT_HEAD_BYTES - len(self._head)]
-            if len(self._head) == TEXT_HEAD_BYTES:
-                refuse_text(self._head)
+        if len(self._head) < _TEXT_HEAD_BYTES:
+            self._head += chunk[: _TEXT_HEAD_BYTES - len(self._head)]
+            if len(self._head) == _TEXT_HEAD_BYTES:
+                _refuse_text(self._head)
         self._add(self._file, chunk)
 
     def finish(self) -> None:
@@ -78,8 +80,8 @@ class RawBody(Parts):
         Raises:
             RequestError: ``unsupported_format``, the body is text.
         """
-        if len(self._head) < TEXT_HEAD_BYTES:
-            refuse_text(self._head)
+        if len(self._head) < _TEXT_HEAD_BYTES:
+            _refuse_text(self._head)
         self._end(self._file)
 
 
@@ -215,3 +217,21 @@ def field_text(name: bytes, value: bytearray) -> str:
 
 def _malformed(error: FormParserError) -> RequestError:
     return malformed(f"the form cannot be read: {error}")
+
+
+def _refuse_text(head: bytes) -> None:
+    """Refuse a body of which the first bytes are JSON, a data URL or base64."""
+    if kind := _text_kind(head.lstrip()):
+        raise RequestError(
+            "unsupported_format",
+            f"the body is {kind}, not a file; send the bytes of the file "
+            "(curl --data-binary @a.wav) or a form (curl -F file=@a.wav)",
+        )
+
+
+def _text_kind(head: bytes) -> str:
+    if head[:1] in (b"{", b"[", b'"'):
+        return "JSON"
+    if head[:5].lower() == b"data:":
+        return "a data URL"
+    return "base64" if _BASE64.fullmatch(head[:_TEXT_HEAD_BYTES]) else ""

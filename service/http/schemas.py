@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
 class ErrorDetail(BaseModel):
@@ -81,16 +81,12 @@ class FileResult(BaseModel):
 
 
 class ClassifyResponse(BaseModel):
-    model_config = ConfigDict(protected_namespaces=())
-
     model: ModelInfo
     results: list[FileResult]
 
 
 class ActivationMapResponse(BaseModel):
     """Where the model listened for ``label``, from ``start`` to ``end``."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     model: ModelInfo
     filename: str
@@ -111,22 +107,16 @@ class ActivationMapResponse(BaseModel):
 
 
 class HealthResponse(BaseModel):
-    model_config = ConfigDict(protected_namespaces=())
-
     status: str = Field(examples=["UP"])
     model_class: str
 
 
 class SetupResponse(BaseModel):
-    model_config = ConfigDict(protected_namespaces=())
-
     model_version: str = Field(examples=["digits-1f0c9d2ab377"])
 
 
 class TaskPrediction(BaseModel):
     """A prediction in Label Studio's format; if it is empty, ``error`` may say why."""
-
-    model_config = ConfigDict(protected_namespaces=())
 
     result: list[dict[str, Any]]
     score: float
@@ -159,14 +149,17 @@ _ERROR_DESCRIPTIONS = {
 
 
 def openapi_responses(
-    success: type[BaseModel], failure: type[BaseModel], status: int = 200
+    success: type[BaseModel] | None, failure: type[BaseModel], status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route that returns ``success``, or ``failure`` for every error."""
+    """The ``responses`` of a route that returns ``success``, or ``failure`` for every error.
+
+    Without a model what succeeds is left to the route.
+    """
     failures: dict[int | str, dict[str, Any]] = {
         code: {"model": failure, "description": description}
         for code, description in _ERROR_DESCRIPTIONS.items()
     }
-    return {status: {"model": success}, **failures}
+    return failures if success is None else {status: {"model": success}, **failures}
 
 
 def json_body(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

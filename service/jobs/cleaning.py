@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.tables import timestamp
 from earful.service.jobs.job_folder import JobFolder
-from earful.service.jobs.submission import QUEUE_LOCK, forget_jobs, mark_deleted
+from earful.service.jobs.submission import QUEUE_LOCK, batches, forget_jobs, mark_deleted
 from earful.service.jobs.tables import UNFINISHED, jobs_table
-
-_BATCH = 500
 
 
 def clean_jobs(database: FeedbackDatabase, folder: JobFolder, retention: timedelta) -> int:
@@ -25,13 +23,10 @@ def clean_jobs(database: FeedbackDatabase, folder: JobFolder, retention: timedel
 
 def remove_deleted(database: FeedbackDatabase, folder: JobFolder) -> None:
     """Remove the files of deleted jobs of this folder, then their rows."""
-    deleted = (jobs_table.c.folder == folder.identity, jobs_table.c.state == "deleted")
-    with database.read_transaction() as connection:
-        job_ids = connection.scalars(select(jobs_table.c.id).where(*deleted)).all()
+    job_ids = _deleted(database, jobs_table.c.folder == folder.identity)
     for job_id in job_ids:
         folder.remove(job_id)
-    for first in range(0, len(job_ids), _BATCH):
-        forget_jobs(database, job_ids[first : first + _BATCH])
+    forget_jobs(database, job_ids)
 
 
 def _expire(database: FeedbackDatabase) -> int:
@@ -48,19 +43,21 @@ def _expire(database: FeedbackDatabase) -> int:
             return 0
     with database.write_transaction(QUEUE_LOCK) as connection:
         rows = connection.execute(select(jobs_table.c.id, jobs_table.c.state).where(*due)).all()
-        for first in range(0, len(rows), _BATCH):
-            mark_deleted(connection, [row.id for row in rows[first : first + _BATCH]])
+        mark_deleted(connection, [row.id for row in rows])
     return sum(row.state != "uploading" for row in rows)
 
 
 def _forget_unreachable(database: FeedbackDatabase, retention: timedelta) -> None:
     """Delete the rows of jobs whose folder no longer runs: nobody has removed their files."""
     long_ago = timestamp(datetime.now(UTC) - retention)
-    old = (jobs_table.c.state == "deleted", jobs_table.c.expires_at < long_ago)
+    forget_jobs(database, _deleted(database, jobs_table.c.expires_at < long_ago))
+
+
+def _deleted(database: FeedbackDatabase, where: ColumnElement[bool]) -> Sequence[str]:
+    """The ids of deleted jobs."""
+    deleted = select(jobs_table.c.id).where(jobs_table.c.state == "deleted", where)
     with database.read_transaction() as connection:
-        job_ids = connection.scalars(select(jobs_table.c.id).where(*old)).all()
-    for first in range(0, len(job_ids), _BATCH):
-        forget_jobs(database, job_ids[first : first + _BATCH])
+        return connection.scalars(deleted).all()
 
 
 def _remove_orphans(database: FeedbackDatabase, folder: JobFolder, retention: timedelta) -> None:
@@ -80,8 +77,7 @@ def _remove_orphans(database: FeedbackDatabase, folder: JobFolder, retention: ti
 def _states(database: FeedbackDatabase, job_ids: Sequence[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     with database.read_transaction() as connection:
-        for first in range(0, len(job_ids), _BATCH):
-            some = jobs_table.c.id.in_(job_ids[first : first + _BATCH])
-            rows = connection.execute(select(jobs_table.c.id, jobs_table.c.state).where(some))
-            states.update((row.id, row.state) for row in rows)
+        for some in batches(job_ids):
+            known = select(jobs_table.c.id, jobs_table.c.state).where(jobs_table.c.id.in_(some))
+            states.update((row.id, row.state) for row in connection.execute(known))
     return states

@@ -11,20 +11,22 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from earful.service.core.background import BackgroundThread
 from earful.service.core.disk import disk_full
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
+from earful.service.core.settings import Settings
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import DatabaseFull, FeedbackError
+from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.records import JobLimits, JobView
-from earful.service.jobs.request_errors import not_found, unavailable
 from earful.service.jobs.runner_context import RunnerContext
-from earful.service.jobs.upload import Upload
+from earful.service.jobs.upload import Upload, unavailable, upload_errors
 
 if TYPE_CHECKING:
     from earful.service.feedback.database import FeedbackDatabase
@@ -50,29 +52,32 @@ class JobService:
         self._open_lock = threading.Lock()
         self._database: FeedbackDatabase | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "jobs")
-        self._runner_threads: list[BackgroundThread] = []
-        self._cleaners: list[BackgroundThread] = []
+        self._runners: list[BackgroundThread] = []
+        self._background: list[BackgroundThread] = []
 
     def start(self, context: RunnerContext, n_runners: int) -> None:
         """Run jobs, ``n_runners`` at a time, and clean up from time to time."""
         self._context, metrics = context, context.metrics
-        self._runner_threads = [
+        self._runners = [
             BackgroundThread("jobs_run", self._run_next, metrics, POLL_SECONDS)
             for _ in range(n_runners)
         ]
         seconds = min(CLEAN_SECONDS, self.limits.retention.total_seconds() / 2)
-        self._cleaners = [BackgroundThread("jobs_clean", self._clean, metrics, seconds, seconds)]
-        for thread in self._background():
+        cleaner = BackgroundThread("jobs_clean", self._clean, metrics, seconds, seconds)
+        self._background = [cleaner, *self._runners]
+        for thread in self._background:
             thread.start()
 
     async def close(self) -> None:
         """Stop; jobs that run are given back."""
-        for thread in self._background():
+        for thread in self._background:
             thread.stop()
         await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
 
     @contextlib.asynccontextmanager
-    async def upload(self, owner: str, n_bytes: int, deadline: float) -> "AsyncIterator[Upload]":
+    async def upload(
+        self, owner: str, n_bytes: int, deadline: Callable[[], float]
+    ) -> AsyncIterator[Upload]:
         """A new job, of which ``n_bytes`` are announced; deleted unless ``finish`` is called.
 
         Raises:
@@ -80,18 +85,19 @@ class JobService:
         """
         from earful.service.jobs.submission import begin_upload
 
-        upload = Upload(self, secrets.token_urlsafe(_ID_BYTES), n_bytes)
         folder = self.folder
+        upload = Upload(self, secrets.token_urlsafe(_ID_BYTES), n_bytes, deadline)
         try:
             await self.run(
                 lambda database: begin_upload(
                     database, upload.id, owner, folder.identity, n_bytes, self.limits
                 ),
-                deadline,
+                deadline(),
             )
             if folder.free_bytes() < n_bytes:
                 raise disk_full()
-            yield upload
+            with upload_errors():
+                yield upload
         finally:
             if not upload.is_finished:
                 await asyncio.shield(asyncio.ensure_future(upload.discard()))
@@ -106,7 +112,7 @@ class JobService:
 
         job = await self.run(lambda database: find_job(database, job_id, owner), deadline)
         if job is None:
-            raise not_found()
+            raise _not_found()
         return job
 
     async def delete(self, job_id: str, owner: str, deadline: float) -> None:
@@ -125,7 +131,7 @@ class JobService:
 
         was_unfinished = await self.run(query, deadline)
         if was_unfinished is None:
-            raise not_found()
+            raise _not_found()
         if was_unfinished:
             self._context.metrics.jobs_finished.labels("stopped").inc()
 
@@ -165,7 +171,7 @@ class JobService:
             JobsError: it has tables of another version.
         """
         from earful.service.feedback.database import open_database
-        from earful.service.jobs.schema import create_job_tables
+        from earful.service.jobs.tables import create_job_tables
 
         with self._open_lock:
             if self._database is None:
@@ -180,7 +186,7 @@ class JobService:
 
     def wake(self) -> None:
         """Let the runners look for jobs at once."""
-        for thread in self._runner_threads:
+        for thread in self._runners:
             thread.wake()
 
     def _run_next(self, thread: BackgroundThread) -> bool:
@@ -204,12 +210,43 @@ class JobService:
             log(logging.INFO, "jobs_expired", {"jobs": n_expired})
         return False
 
-    def _background(self) -> list[BackgroundThread]:
-        return [*self._cleaners, *self._runner_threads]
-
     def _shut_down(self) -> None:
-        for thread in self._background():
+        for thread in self._background:
             thread.join()
         self._threads.shutdown()
         if self._database is not None and self._feedback_database is None:
             self._database.close()
+
+
+def open_job_service(settings: Settings, feedback: FeedbackService | None) -> JobService | None:
+    """Jobs, in the database of feedback if there is one; None when they are off. Blocks.
+
+    If the default folder cannot be used, jobs are off with a warning in the log.
+
+    Raises:
+        JobsError: a configured folder cannot be used.
+    """
+    root = settings.jobs_folder()
+    if root is None:
+        return None
+    folder = JobFolder(root)
+    try:
+        folder.prepare()
+    except JobsError as error:
+        if settings.jobs_dir is not None:
+            raise
+        log(logging.WARNING, "jobs_off", {"reason": str(error)})
+        return None
+    limits = JobLimits(
+        settings.max_jobs,
+        settings.max_jobs_bytes,
+        timedelta(hours=settings.job_retention_hours),
+    )
+    log(logging.INFO, "jobs_on", {"folder": str(root)})
+    return JobService(folder, limits, None if feedback is None else feedback.get_database)
+
+
+def _not_found() -> RequestError:
+    return RequestError(
+        "job_not_found", "no such job; it may have been deleted, or be older than it is kept"
+    )

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from earful.service.classifier import Classifier, InferenceError
 from earful.service.core.background import BackgroundThread
@@ -38,6 +38,7 @@ from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome
 from earful.service.jobs.runner_context import RunnerContext
 
 T = TypeVar("T")
+P = ParamSpec("P")
 # Progress and events are written this often, which also renews the lease.
 WRITE_SECONDS = 1.0
 MAX_ATTEMPTS = 3
@@ -52,19 +53,20 @@ class _Stopped(Exception):  # noqa: N818 - names a state
 
 
 class JobRunner:
-    """Claims and runs a job on a background thread, until that is stopped."""
+    """Claims and runs a job on a background thread, until that is stopped.
+
+    Raises:
+        FeedbackError: the database cannot be used; ``run_next`` raises it too.
+    """
 
     def __init__(self, context: RunnerContext, thread: BackgroundThread) -> None:
         self._context, self._folder, self._thread = context, context.folder, thread
+        self._database = context.database()
         self._position: int | None = None  # of the file that is running
 
     def run_next(self) -> bool:
-        """Run the next job; whether there may be more.
-
-        Raises:
-            FeedbackError: the database cannot be used.
-        """
-        database = self._context.database()
+        """Run the next job; whether there may be more."""
+        database = self._database
         remove_deleted(database, self._folder)
         job = claim_job(database, self._folder.identity)
         self._context.metrics.jobs_waiting.set(count_waiting(database, self._folder.identity))
@@ -72,12 +74,12 @@ class JobRunner:
             return False
         self._context.metrics.jobs_running.inc()
         try:
-            self._run(database, job)
+            self._run(job)
         finally:
             self._context.metrics.jobs_running.dec()
         return True
 
-    def _run(self, database: FeedbackDatabase, job: ClaimedJob) -> None:
+    def _run(self, job: ClaimedJob) -> None:
         self._position = None
         try:
             self._measure(job)
@@ -85,13 +87,13 @@ class JobRunner:
                 self._run_file(job, file)
                 self._position = None
                 self._folder.remove_file(job.id, file.position)
-            state = self._write(lambda: finish_job(database, job, self._context.retention))
+            state = self.write(finish_job, job, self._context.retention)
         except JobLost as error:
             log(logging.INFO, "job_lost", {"reason": str(error)})
             return
         except _Stopped:
             with contextlib.suppress(JobLost):
-                release_job(database, job, self._position)
+                release_job(self._database, job, self._position)
             return
         self._folder.remove(job.id)
         self._context.metrics.jobs_finished.labels(state).inc()
@@ -99,18 +101,16 @@ class JobRunner:
 
     def _measure(self, job: ClaimedJob) -> None:
         """Store the lengths of all files, so that progress has a total."""
-        database = self._context.database()
         # If one of them has ended a worker, each is opened only when it is its turn.
         new = [f.position for f in job.files if f.seconds is None and f.attempts == 0]
         if new:
-            self._write(lambda: begin_measuring(database, job, new))
+            self.write(begin_measuring, job, new)
             seconds = {p: recording_seconds(self._folder.path(job.id, p)) for p in new}
-            self._write(lambda: set_seconds(database, job, seconds))
+            self.write(set_seconds, job, seconds)
 
     def _run_file(self, job: ClaimedJob, file: ClaimedFile) -> None:
-        database, model = self._context.database(), self._context.loaded_model()
-        info = to_json(model.info)
-        attempts = self._write(lambda: begin_file(database, job, file.position, info))
+        model = self._context.loaded_model()
+        attempts = self.write(begin_file, job, file.position, to_json(model.info))
         self._position = file.position
         run = _FileRun(self, job, file.position)
         if attempts > MAX_ATTEMPTS:
@@ -122,7 +122,7 @@ class JobRunner:
         else:
             outcome = self._outcome(run, job, file, model.classifier)
         part, events = run.take_events()
-        self._write(lambda: finish_file(database, job, file.position, outcome, part, events))
+        self.write(finish_file, job, file.position, outcome, part, events)
 
     def _outcome(
         self, run: "_FileRun", job: ClaimedJob, file: ClaimedFile, classifier: Classifier
@@ -147,26 +147,22 @@ class JobRunner:
             message = "the model failed on this file"
             return FileOutcome(error_code="inference_failed", error_message=message)
 
-    def write_progress(
-        self, job: ClaimedJob, position: int, seconds_done: float, part: int, events: str
-    ) -> None:
-        database = self._context.database()
-        self._write(lambda: write_progress(database, job, position, seconds_done, part, events))
-
     def check_stopped(self) -> None:
         """Raise ``_Stopped`` when the service shuts down."""
-        if self._is_stopped():
+        if self._thread.is_stopped or self._context.is_draining():
             raise _Stopped
 
-    def _is_stopped(self) -> bool:
-        return self._thread.is_stopped or self._context.is_draining()
-
-    def _write(self, query: Callable[[], T]) -> T:
+    def write(
+        self,
+        query: Callable[Concatenate[FeedbackDatabase, P], T],
+        *args: P.args,
+        **named: P.kwargs,
+    ) -> T:
         """Run a query; while the database is unavailable the job waits."""
         while True:
             self.check_stopped()
             try:
-                return query()
+                return query(self._database, *args, **named)
             except DatabaseUnavailable as error:
                 log(logging.ERROR, "jobs_run_failed", {"reason": str(error)})
                 self._thread.wait_stopped(_DATABASE_RETRY_SECONDS)
@@ -185,7 +181,7 @@ class _FileRun:
         if time.monotonic() - self._written_at < WRITE_SECONDS:
             return
         part, events = self.take_events()
-        self._runner.write_progress(self._job, self._position, seconds_done, part, events)
+        self._runner.write(write_progress, self._job, self._position, seconds_done, part, events)
         self._written_at = time.monotonic()
 
     def take_events(self) -> tuple[int, str]:

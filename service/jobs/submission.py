@@ -4,7 +4,8 @@ A job has its row before its first byte arrives, so that all workers together ke
 so that what is left of an upload that ends with its worker can be found and deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
@@ -25,6 +26,9 @@ UPLOAD_LEASE = timedelta(seconds=120)
 # Transactions that decide by several rows run one after another.
 QUEUE_LOCK = "earful_jobs"
 _NO_LEASE = {"lease": "", "lease_until": ""}
+# Ids in one statement, of which databases take only so many.
+_BATCH = 500
+_FILE_COLUMNS = [field.name for field in fields(FileView) if field.name != "events"]
 
 
 def begin_upload(
@@ -119,9 +123,13 @@ def find_job(database: FeedbackDatabase, job_id: str, owner: str) -> JobView | N
         if job is None:
             return None
         of_job = job_files_table.c.job_id == job_id
-        files = connection.execute(
-            select(job_files_table).where(of_job).order_by(job_files_table.c.position)
-        ).all()
+        files = (
+            connection.execute(
+                select(job_files_table).where(of_job).order_by(job_files_table.c.position)
+            )
+            .mappings()
+            .all()
+        )
         parts = connection.execute(
             select(job_events_table)
             .where(job_events_table.c.job_id == job_id)
@@ -137,16 +145,8 @@ def find_job(database: FeedbackDatabase, job_id: str, owner: str) -> JobView | N
         expires_at=job.expires_at,
         files=tuple(
             FileView(
-                filename=row.filename,
-                state=row.state,
-                seconds=row.seconds,
-                seconds_done=row.seconds_done,
-                label=row.label,
-                score=row.score,
-                model=row.model,
-                error_code=row.error_code,
-                error_message=row.error_message,
-                events=tuple(events.get(row.position, ())),
+                **{name: row[name] for name in _FILE_COLUMNS},
+                events=tuple(events.get(row["position"], ())),
             )
             for row in files
         ),
@@ -168,23 +168,31 @@ def delete_job(database: FeedbackDatabase, job_id: str, owner: str) -> bool | No
 
 def forget_jobs(database: FeedbackDatabase, job_ids: Sequence[str]) -> None:
     """Delete the rows of jobs whose files are removed."""
-    with database.write_transaction(QUEUE_LOCK) as connection:
-        for table, job_id in (
-            (job_events_table, job_events_table.c.job_id),
-            (job_files_table, job_files_table.c.job_id),
-            (jobs_table, jobs_table.c.id),
-        ):
-            connection.execute(delete(table).where(job_id.in_(job_ids)))
+    for some in batches(job_ids):
+        with database.write_transaction(QUEUE_LOCK) as connection:
+            _delete_results(connection, some)
+            connection.execute(delete(jobs_table).where(jobs_table.c.id.in_(some)))
 
 
 def mark_deleted(connection: Connection, job_ids: Sequence[str]) -> None:
     """Delete the results of jobs, and end their leases: who runs one notices."""
-    # The job first, as the runner does: in another order they could wait for each other.
-    connection.execute(
-        update(jobs_table)
-        .where(jobs_table.c.id.in_(job_ids))
-        .values(state="deleted", owner="", n_bytes=0, **_NO_LEASE)
-    )
+    for some in batches(job_ids):
+        # The job first, as the runner does: in another order they could wait for each other.
+        connection.execute(
+            update(jobs_table)
+            .where(jobs_table.c.id.in_(some))
+            .values(state="deleted", owner="", n_bytes=0, **_NO_LEASE)
+        )
+        _delete_results(connection, some)
+
+
+def batches(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The ids in as many as one statement takes."""
+    for first in range(0, len(job_ids), _BATCH):
+        yield job_ids[first : first + _BATCH]
+
+
+def _delete_results(connection: Connection, job_ids: Sequence[str]) -> None:
     for table in (job_events_table, job_files_table):
         connection.execute(delete(table).where(table.c.job_id.in_(job_ids)))
 

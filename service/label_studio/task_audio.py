@@ -87,8 +87,9 @@ class TaskAudio:
         token = self._settings.label_studio_token.get_secret_value()
         if token:
             request.add_header("Authorization", f"Token {token}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameServer)
         try:
-            with _opener().open(request, timeout=_seconds_left(deadline)) as response:
+            with opener.open(request, timeout=_seconds_left(deadline)) as response:
                 return self._read_body(response.read1, deadline)
         except HTTPError as error:
             error.close()
@@ -129,21 +130,6 @@ class _SameServer(urllib.request.HTTPRedirectHandler):
 
 class _OtherServerError(OSError):
     """A redirect to another server."""
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """An opener for HTTP and HTTPS only, without proxies from the environment."""
-    opener = urllib.request.OpenerDirector()
-    handlers: list[urllib.request.BaseHandler] = [
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        _SameServer(),
-    ]
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
 
 
 def _origin(url: SplitResult) -> tuple[str, str | None, int]:

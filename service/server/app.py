@@ -32,8 +32,7 @@ from earful.service.http.routes.model import add_model_route
 from earful.service.http.routes.oip import add_oip_routes
 from earful.service.http.routes.page import add_page_routes
 from earful.service.http.routes.retrain import add_retrain_routes
-from earful.service.http.routes.stream import add_stream_route
-from earful.service.http.routes.stream_docs import add_stream_docs
+from earful.service.http.routes.stream import add_stream_routes
 from earful.service.label_studio.routes import add_label_studio_routes
 from earful.service.server.connection_limits import ConnectionLimits
 
@@ -80,8 +79,7 @@ def create_app(settings: Settings, wyoming: socket.socket | None = None) -> Disp
     add_activation_map_route(app, service)
     add_oip_routes(app, service)
     add_label_studio_routes(app, service)
-    add_stream_route(app, service)
-    add_stream_docs(app)
+    add_stream_routes(app, service)
     add_feedback_routes(app, service)
     add_retrain_routes(app, service)
     add_model_route(app, service)

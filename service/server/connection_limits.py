@@ -7,12 +7,16 @@ One sweep over all connections costs less than a timer for each request. Each mo
 import asyncio
 import contextlib
 import itertools
+import logging
+import os
 from collections.abc import AsyncIterator, Collection
+from pathlib import Path
 from typing import Protocol
 
+from earful.data.system.limits import max_open_files, raise_open_files
 from earful.service.core.metrics import ServiceMetrics
+from earful.service.core.request_log import log
 from earful.service.core.settings import Settings
-from earful.service.server.file_limit import FileLimitWatch, raise_file_limit
 
 SWEEP_SECONDS = 0.5
 # A process that was suspended, or kept from its event loop, does not blame its clients for it.
@@ -22,6 +26,9 @@ _MAX_STEP_SECONDS = 2 * SWEEP_SECONDS
 _CLOSED_SHARE = 8
 # A client that reads its response takes at least this much in ``write_stall_seconds``.
 _MIN_WRITTEN_BYTES = 16_384
+# Files of a worker besides its connections: uploads, the database, libraries.
+_OTHER_FILES = 256
+_FILE_LIMIT_LOG_SECONDS = 60.0
 
 
 class Connection(Protocol):
@@ -50,7 +57,7 @@ class ConnectionLimits:
         self.settings, self.metrics = settings, metrics
         self.max_header_bytes, self.max_headers = settings.max_header_bytes, settings.max_headers
         self.connections: Collection[Connection] = ()
-        self._file_limit = FileLimitWatch(metrics)
+        self._file_limit_logged_at = float("-inf")
         self.now = 0.0
         self.draining = False
         self.activity_numbers = itertools.count()
@@ -82,7 +89,7 @@ class ConnectionLimits:
             seconds, swept_at = now - swept_at, now
             self._sweep(seconds)
 
-        raise_file_limit(self.settings.max_connections)
+        raise_open_files(self.settings.max_connections + _OTHER_FILES)
         sweep()
         try:
             yield
@@ -92,10 +99,21 @@ class ConnectionLimits:
     def _sweep(self, seconds: float) -> None:
         """Check all connections, ``seconds`` after the last time."""
         self.now += min(seconds, _MAX_STEP_SECONDS)
-        self._file_limit.check(self.now)
+        self._check_file_limit()
         self.metrics.connections.set(len(self.connections))
         for connection in list(self.connections):
             connection.check_time(self.now)
+
+    def _check_file_limit(self) -> None:
+        """Report that no more files can be opened: libuv then closes new connections in silence."""
+        try:
+            Path(os.devnull).open("rb").close()
+        except OSError as error:
+            self.metrics.file_limit_reached.inc()
+            if self.now - self._file_limit_logged_at > _FILE_LIMIT_LOG_SECONDS:
+                self._file_limit_logged_at = self.now
+                fields = {"reason": error.strerror, "limit": max_open_files()}
+                log(logging.ERROR, "file_limit_reached", fields)
 
     def _close_idle(self, n_connections: int) -> None:
         """Close those that are idle for the longest time."""

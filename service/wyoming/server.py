@@ -52,7 +52,7 @@ _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncIterator[None]:
     """Serve on a bound socket while the context is open."""
     tasks: set[asyncio.Task[None]] = set()
-    places = _Places(service.settings.max_streams)
+    streams: set[_Stream] = set()
     loop = asyncio.get_running_loop()
 
     def accept() -> asyncio.StreamReaderProtocol:
@@ -61,10 +61,10 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
 
     def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Those that only ask for the labels count too.
-        if len(tasks) >= 2 * places.n_places:
+        if len(tasks) >= 2 * service.settings.max_streams:
             writer.close()
             return
-        task = loop.create_task(_serve(service, places, cast("LimitedReader", reader), writer))
+        task = loop.create_task(_serve(service, streams, cast("LimitedReader", reader), writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -78,23 +78,13 @@ async def serve_wyoming(service: Service, listener: socket.socket) -> AsyncItera
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Places:
-    """The streams that satellites may have open at once.
-
-    Those of the WebSocket, which may need a key, count for themselves.
-    """
-
-    def __init__(self, n_places: int) -> None:
-        self.n_places = self.n_free = n_places
-
-
 async def _serve(
     service: Service,
-    places: _Places,
+    streams: "set[_Stream]",
     reader: LimitedReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    connection = _Connection(service, places, writer)
+    connection = _Connection(service, streams, writer)
     try:
         while (message := await _read(reader)) is not None:
             await connection.handle(message)
@@ -144,10 +134,16 @@ async def _read(reader: LimitedReader) -> Message | None:
 
 
 class _Connection:
-    """One satellite: what it waits for, and its stream."""
+    """One satellite: what it waits for, and its stream.
 
-    def __init__(self, service: Service, places: _Places, writer: asyncio.StreamWriter) -> None:
-        self._service, self._places, self._writer = service, places, writer
+    ``streams`` are those of all satellites. Those of the WebSocket, which may need a key, count for
+    themselves.
+    """
+
+    def __init__(
+        self, service: Service, streams: "set[_Stream]", writer: asyncio.StreamWriter
+    ) -> None:
+        self._service, self._streams, self._writer = service, streams, writer
         self._names: list[str] | None = None
         self._stream: _Stream | None = None
 
@@ -167,21 +163,20 @@ class _Connection:
             await self._stop()
 
     def end_stream(self) -> None:
-        """Give back the place of the stream."""
         if self._stream is not None:
+            self._streams.remove(self._stream)
             self._stream = None
-            self._places.n_free += 1
             self._service.metrics.streams.dec()
 
     def _start_stream(self, audio: AudioFormat) -> "_Stream":
         self.end_stream()
         service = self._service
         check_format(audio, service.settings.audio_limits())
-        if self._places.n_free == 0:
-            raise RequestError("queue_full", f"{self._places.n_places} streams are open, the most")
-        stream = _Stream(service, audio, self._names)
-        self._stream = stream
-        self._places.n_free -= 1
+        max_streams = service.settings.max_streams
+        if len(self._streams) >= max_streams:
+            raise RequestError("queue_full", f"{max_streams} streams are open, the most")
+        stream = self._stream = _Stream(service, audio, self._names)
+        self._streams.add(stream)
         service.metrics.streams.inc()
         return stream
 

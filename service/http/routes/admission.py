@@ -48,7 +48,5 @@ def feedback_responses(
     body: type[BaseModel] | None, status: int = 200
 ) -> dict[int | str, dict[str, Any]]:
     """The documented responses of a route: ``body`` with ``status``, and all errors."""
-    responses = openapi_responses(body or ErrorResponse, ErrorResponse)
-    responses[404] = {"model": ErrorResponse, "description": "feedback is off, or not found"}
-    success = responses.pop(200)
-    return responses if body is None else {status: success, **responses}
+    not_found = {"model": ErrorResponse, "description": "feedback is off, or not found"}
+    return openapi_responses(body, ErrorResponse, status) | {404: not_found}

@@ -12,8 +12,6 @@ from earful.service.http.job_schemas import JobResponse, job_json
 from earful.service.http.request_body import RequestBody
 from earful.service.http.schemas import UPLOAD_BODY, ErrorResponse, openapi_responses
 from earful.service.jobs.job_service import JobService
-from earful.service.jobs.request_errors import upload_errors
-from earful.service.jobs.spool import Spool
 
 _JOB_PATH = "/v1/jobs/{job_id}"
 
@@ -66,13 +64,7 @@ def add_job_routes(app: FastAPI, service: Service) -> None:
         summary="Stop a job, and delete its uploads and results",
         status_code=204,
         response_class=Response,
-        responses={
-            status: response
-            for status, response in (
-                openapi_responses(ErrorResponse, ErrorResponse) | _NOT_FOUND
-            ).items()
-            if status != 200
-        },
+        responses=openapi_responses(None, ErrorResponse) | _NOT_FOUND,
     )
     async def delete(request: Request, job_id: str) -> Response:
         _hide_id(request, job_id)
@@ -106,14 +98,9 @@ async def _receive(service: Service, jobs: JobService, owner: str, body: Request
     if not body.is_form:
         max_bytes = min(max_bytes, max_file_bytes)
     body.check_headers(max_bytes)
-    async with jobs.upload(owner, body.declared_bytes, service.deadline()) as upload:
-        spool = Spool(upload, body.declared_bytes, service.deadline)
-        with upload_errors():
-            try:
-                await body.write_to(spool, max_bytes, max_file_bytes)
-            finally:
-                spool.close()
-            await upload.finish(spool.uploads, service.deadline())
+    async with jobs.upload(owner, body.declared_bytes, service.deadline) as upload:
+        await body.write_to(upload, max_bytes, max_file_bytes)
+        await upload.finish()
     return upload.id
 
 

@@ -227,18 +227,17 @@ def _log_lines(retrain_folder: RetrainFolder) -> list[str]:
 def _arguments(
     service: Service, retrain_folder: RetrainFolder, options: RetrainRequestBody
 ) -> list[str]:
-    settings = service.settings
+    registry, work = service.settings.registry, str(service.settings.retrain_dir)
+    arguments = ["retrain", retrain_folder.folder.name, "--from-feedback"]
+    arguments += ["--registry", registry, "--work", work]
+    if options.epochs:
+        arguments += ["--epochs", str(options.epochs)]
+    arguments += [f"--trust={name}" for name in options.trust]  # a name may look like a flag
     flags = {
         "--add-labels": options.add_labels,
         "--no-promote": options.no_promote,
         "--skip-bad": options.skip_bad,
     }
-    values = {"--registry": settings.registry, "--work": str(settings.retrain_dir)}
-    if options.epochs:
-        values["--epochs"] = str(options.epochs)
-    arguments = ["retrain", retrain_folder.folder.name, "--from-feedback"]
-    arguments += [part for flag_and_value in values.items() for part in flag_and_value]
-    arguments += [f"--trust={name}" for name in options.trust]  # a name may look like a flag
     return arguments + [flag for flag, is_set in flags.items() if is_set]
 
 

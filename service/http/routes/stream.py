@@ -1,6 +1,6 @@
 """``WS /v1/stream``: PCM in, a result per hop and an event per sound out.
 
-``stream_docs`` lists the messages; ``stream_input`` checks and decodes those of the client.
+``DESCRIPTION`` lists the messages; ``stream_input`` checks and decodes those of the client.
 """
 
 import asyncio
@@ -28,15 +28,60 @@ from earful.service.http.routes.stream_input import (
     parse_first_message,
     parse_options,
 )
+from earful.service.http.schemas import ErrorResponse
 from earful.service.http.stream_events import StreamEvents
 from earful.service.inference.hot_reload import LoadedModel
 
 HANDSHAKE_SECONDS, IDLE_SECONDS = 5.0, 30.0
 # WebSocket close codes: policy violation, and try again later (RFC 6455, IANA registry).
 _CLOSE_REFUSED, _CLOSE_LATER = 1008, 1013
+DESCRIPTION = """
+Connect with a WebSocket: `ws://HOST/v1/stream`, or `wss://` behind TLS.
+
+| from | message | when |
+|---|---|---|
+| client | `{"sample_rate_hz": 16000, "encoding": "pcm_s16le"}` | first, as text |
+| server | `{"type": "ready", "model": {...}, "labels": [...], "options": {...}}` | once |
+| client | mono PCM frames of any size up to 1 MB | binary, repeatedly |
+| server | `{"type": "result", "start", "end", "label", "score"}` | each hop |
+| server | `{"type": "event", "start", "end", "label", "score", "scores"}` | each event |
+| client | `{"type": "end"}` | or closes the socket |
+| server | `{"type": "end", "seconds"}` | last |
+
+Times are seconds from the first sample. A quiet window has the label `null`.
+
+The first message may also set `hop_seconds`, `min_score`, `min_gap_seconds`, `smoothing_hops`, and
+`api_key` where browsers cannot send a header. `encoding` is `pcm_s16le` or `pcm_f32le`.
+
+An error is sent as `{"type": "error", "error": {"code", "message"}}`, then the server closes the
+socket: with code 1013 if another attempt may succeed later, else with 1008.
+"""
 
 
-def add_stream_route(app: FastAPI, service: Service) -> None:
+def add_stream_routes(app: FastAPI, service: Service) -> None:
+    """Add the WebSocket, and a GET that stands for it in OpenAPI, which has no words for one.
+
+    A WebSocket starts as a GET that asks for an upgrade, so the entry is true.
+    """
+
+    @app.get(
+        "/v1/stream",
+        summary="WebSocket: live audio to events",
+        description=DESCRIPTION,
+        status_code=101,
+        responses={
+            101: {"description": "the WebSocket is open"},
+            426: {"model": ErrorResponse, "description": "not a WebSocket"},
+        },
+    )
+    async def explain() -> None:
+        raise RequestError(
+            "upgrade_required",
+            "this is a WebSocket: connect to ws:// (or wss://) at this address; /docs lists its "
+            "messages",
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
@@ -124,8 +169,11 @@ class _Stream:
                 "options": self._options.model_dump(),
             },
         )
-        received = 0
-        while (samples := await self._next_samples()) is not None:
+        received, encoding = 0, self._options.encoding
+        while True:
+            message = await _receive(self._socket, IDLE_SECONDS)
+            if (samples := decode_message(message, encoding)) is None:
+                break
             received += len(samples)
             self._log_fields["seconds"] = round(received / self._options.sample_rate_hz, 3)
             await self._add(self._resampler.feed(samples))
@@ -134,11 +182,6 @@ class _Stream:
         seconds = received / self._options.sample_rate_hz
         await _send(self._socket, {"type": "end", "seconds": round(seconds, 6)})
         await self._socket.close()
-
-    async def _next_samples(self) -> Waveform | None:
-        """The samples of the next frame; None at the end."""
-        message = await _receive(self._socket, IDLE_SECONDS)
-        return decode_message(message, self._options.encoding)
 
     async def _add(self, samples: Waveform) -> None:
         """Send the results and events that these samples at the model's rate decide."""

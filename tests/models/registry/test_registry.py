@@ -64,7 +64,7 @@ def test_first_version_becomes_champion_and_later_ones_are_promoted(registry: Re
     fill(registry, 2)
     assert registry.names() == ["digits"]
     assert registry.aliases("digits").aliases == {"champion": 1}
-    registry.set_challenger("digits", 2)
+    registry.assign_alias("digits", "challenger", 2, "")
     assert registry.version("digits", "challenger").number == 2
     assert registry.promote("digits", reason="better").number == 2
     assert registry.aliases("digits").aliases == {"champion": 2}, (

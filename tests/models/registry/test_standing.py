@@ -17,7 +17,7 @@ def registry(tmp_path: Path) -> Registry:
     registry = Registry(str(tmp_path / "registry"))
     for _ in range(4):
         registry.register("digits", FILES)
-    registry.set_challenger("digits", 3)
+    registry.assign_alias("digits", "challenger", 3, "")
     return registry
 
 
@@ -29,7 +29,7 @@ def test_a_standing_follows_the_registry(registry: Registry) -> None:
         "digits@2 is neither champion nor challenger (the champion is version 1, the challenger "
         "is version 3)"
     )
-    registry.set_challenger("digits", 2)
+    registry.assign_alias("digits", "challenger", 2, "")
     challenger = read_standing(registry, "digits", 2)
     assert (str(challenger), challenger.promote) == ("digits@2 is challenger", promote)
     registry.promote("digits", 2)

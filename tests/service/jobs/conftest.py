@@ -14,7 +14,7 @@ from earful.service.events import detect_events
 from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.jobs.job_folder import JobFolder
-from earful.service.jobs.schema import create_job_tables
+from earful.service.jobs.tables import create_job_tables
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
 from tests.fixtures.waiting import wait_until
 from tests.service.feedback.conftest import new_postgres, postgres_url

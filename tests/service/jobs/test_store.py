@@ -22,7 +22,6 @@ from earful.service.jobs.leases import (
     write_progress,
 )
 from earful.service.jobs.records import ClaimedJob, FileOutcome, JobLimits, JobUpload, JobView
-from earful.service.jobs.schema import create_job_tables
 from earful.service.jobs.submission import (
     begin_upload,
     delete_job,
@@ -30,7 +29,7 @@ from earful.service.jobs.submission import (
     finish_upload,
     grow_upload,
 )
-from earful.service.jobs.tables import jobs_table
+from earful.service.jobs.tables import create_job_tables, jobs_table
 
 HOUR = timedelta(hours=1)
 LIMITS = JobLimits(max_jobs=10, max_bytes=1_000, retention=HOUR)

@@ -12,13 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    SupersededLabel,
-    format_list,
-)
+from earful.data.annotations.annotation import AnnotationError, SupersededLabel, format_list
 from earful.data.annotations.choices import ConflictRule
+from earful.data.labels.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -65,20 +61,20 @@ def resolve_candidates(candidates: Sequence[CandidateLabel], rule: ConflictRule)
 class ResolvedAnnotations:
     """Kept labels in order, and superseded, duplicate and conflicting ones."""
 
-    kept: list[Annotation] = field(default_factory=list)
+    kept: list[Clip] = field(default_factory=list)
     superseded: list[SupersededLabel] = field(default_factory=list)
     duplicates: list[SupersededLabel] = field(default_factory=list)
     conflicting: list[SupersededLabel] = field(default_factory=list)
 
 
 def resolve(
-    annotations: Iterable[Annotation], key: Callable[[Annotation], Hashable], rule: ConflictRule
+    annotations: Iterable[Clip], key: Callable[[Clip], Hashable], rule: ConflictRule
 ) -> ResolvedAnnotations:
     """One annotation per key, in order of first occurrence.
 
     If the kept annotation has no speaker or split, the first other one that has fills it in.
     """
-    groups: dict[Hashable, list[Annotation]] = {}
+    groups: dict[Hashable, list[Clip]] = {}
     for annotation in annotations:
         groups.setdefault(key(annotation), []).append(annotation)
     resolved = ResolvedAnnotations()
@@ -88,7 +84,7 @@ def resolve(
 
 
 def _resolve_group(
-    group: Sequence[Annotation], rule: ConflictRule, resolved: ResolvedAnnotations
+    group: Sequence[Clip], rule: ConflictRule, resolved: ResolvedAnnotations
 ) -> None:
     resolution = resolve_candidates(
         [CandidateLabel(a.label, a.provenance.timestamp, a.ground_truth) for a in group], rule

@@ -9,13 +9,7 @@ from typing import TextIO, get_args
 
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    absolute_path,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, absolute_path
 from earful.data.annotations.choices import ExportFormat
 from earful.data.annotations.folder_files import is_audio
 from earful.data.annotations.folders import INDEX_FILENAME
@@ -26,6 +20,7 @@ from earful.data.atomic_write import staged_file, staged_folder
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.audio.decode import AudioError
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.multilabel import has_multiple_labels
 
 EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
@@ -65,7 +60,7 @@ def export_labels(
 
 
 def _write_studio(
-    annotations: Sequence[Annotation],
+    annotations: Sequence[Clip],
     file_format: ExportFormat,
     folder: Path,
     file: TextIO,
@@ -80,7 +75,7 @@ def _write_studio(
         studio.write_csv(annotations, folder, file, "\t" if suffix.lower() == ".tsv" else ",")
 
 
-def common_folder(annotations: Sequence[Annotation]) -> Path:
+def common_folder(annotations: Sequence[Clip]) -> Path:
     """The deepest folder that contains all recordings."""
     return Path(os.path.commonpath([absolute_path(a.path).parent for a in annotations]))
 
@@ -89,7 +84,7 @@ def _export_tracks(
     collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool
 ) -> AnnotationSet:
     """One label track or table per recording, in the folder structure of the recordings."""
-    by_path: dict[Path, list[Annotation]] = {}
+    by_path: dict[Path, list[Clip]] = {}
     for annotation in collected.annotations:
         by_path.setdefault(absolute_path(annotation.path), []).append(annotation)
     timed = AnnotationSet(problems=collected.problems, notes=collected.notes)
@@ -99,7 +94,7 @@ def _export_tracks(
             durations_and_rates[path] = read_duration_and_rate(path)
             timed.annotations += annotations
         except AudioError as error:
-            timed.problems += [Problem(a.location, error.code, str(error)) for a in annotations]
+            timed.problems += [a.audio_problem(error) for a in annotations]
     raise_on_problems(timed, skip_bad=skip_bad)
     base = common_folder(timed.annotations)
     with staged_folder(out, INDEX_FILENAME) as staging:
@@ -113,7 +108,7 @@ def _write_track(
     folder: Path,
     base: Path,
     path: Path,
-    annotations: Sequence[Annotation],
+    annotations: Sequence[Clip],
     file_format: str,
     seconds: float,
     rate_hz: int,
@@ -169,23 +164,23 @@ def _export_folders(
     return copyable
 
 
-def _find_copy_problem(annotation: Annotation) -> Problem | None:
+def _find_copy_problem(annotation: Clip) -> ClipProblem | None:
     if not annotation.is_whole_recording:
         reason = "is a segment; folders contain whole recordings only; export to audacity or raven"
-        return Problem(annotation.location, "segment", reason)
+        return annotation.problem("segment", reason)
     if has_multiple_labels(annotation.label):
         reason = (
             f"has several labels, {annotation.label!r}, and can be in one folder only; export to "
             "label-studio, audacity or raven"
         )
-        return Problem(annotation.location, "multiple_labels", reason)
+        return annotation.problem("multiple_labels", reason)
     if not is_audio(annotation.path):
         reason = f"{annotation.path.name!r} has no audio suffix and could not be imported again"
-        return Problem(annotation.location, "not_audio", reason)
+        return annotation.problem("not_audio", reason)
     try:
         folders.folder_name(annotation.label)
     except AnnotationError as error:
-        return Problem(annotation.location, "bad_label", str(error))
+        return annotation.problem("bad_label", str(error))
     return None
 
 

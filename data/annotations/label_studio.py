@@ -11,13 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    AnnotationSet,
-    Problem,
-    Provenance,
-    parse_seconds,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationSet, parse_seconds, printable_text
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio_tasks import (
@@ -26,6 +20,7 @@ from earful.data.annotations.label_studio_tasks import (
     TaskAnnotation,
     collect,
 )
+from earful.data.labels.clip import Provenance
 
 FORMAT = "label-studio"
 # Prefix of our own task fields, for what Label Studio has no field; it keeps them with the task.
@@ -66,20 +61,18 @@ def _task(
         location = f"{location} (id {printable_text(value['id'])})"
     if not isinstance(data, dict) or not isinstance(annotations, list):
         reason = "not a task: it needs 'data' with the audio and a list of 'annotations'"
-        collected.problems.append(Problem(location, "bad_task", reason))
+        collected.refuse(location, "bad_task", reason)
         return None
     task_annotations = []
     for annotation in annotations:
         if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
-            collected.problems.append(
-                Problem(location, "bad_task", "an annotation without a 'result'")
-            )
+            collected.refuse(location, "bad_task", "an annotation without a 'result'")
         elif annotation.get("was_cancelled"):
-            collected.skipped.append(Problem(location, "cancelled", "an annotation was cancelled"))
+            collected.skip(location, "cancelled", "an annotation was cancelled")
         else:
             task_annotations.append(_task_annotation(location, annotation, source, data, collected))
     if not annotations:
-        collected.skipped.append(Problem(location, "unlabelled", "a task without annotations"))
+        collected.skip(location, "unlabelled", "a task without annotations")
     return LabelStudioTask(location, data, tuple(o for o in task_annotations if o.spans))
 
 
@@ -92,7 +85,7 @@ def _task_annotation(
 ) -> TaskAnnotation:
     spans = tuple(_results(location, annotation["result"], collected))
     if not annotation["result"]:
-        collected.skipped.append(Problem(location, "unlabelled", "an annotation without a label"))
+        collected.skip(location, "unlabelled", "an annotation without a label")
     ground_truth = bool(annotation.get("ground_truth") or annotation.get("honeypot"))
     provenance = read_provenance(
         annotation, data, source, annotation.get("completed_by"), annotation.get("id")
@@ -129,13 +122,13 @@ def _results(
     for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
-            collected.problems.append(Problem(location, "bad_task", "a result without a 'value'"))
+            collected.refuse(location, "bad_task", "a result without a 'value'")
             continue
         kind = "labels" if "labels" in value else "choices"
         if kind not in value:
             name, kind = (printable_text(result.get(key)) for key in ("from_name", "type"))
             reason = f"the result {name!r} of type {kind!r} is not a label"
-            collected.skipped.append(Problem(location, "no_label", reason))
+            collected.skip(location, "no_label", reason)
             continue
         yield to_labelled_span(printable_text(result.get("from_name")), value, value[kind])
 

@@ -13,12 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, printable_text
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import (
@@ -159,7 +154,7 @@ def _read(
         new = LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
         task = tasks.get(key, new)
         if not annotation.spans:
-            collected.skipped.append(Problem(location, "unlabelled", "a task without a label"))
+            collected.skip(location, "unlabelled", "a task without a label")
         annotations = (*task.annotations, annotation) if annotation.spans else task.annotations
         tasks[key] = replace(task, annotations=annotations)
     collect(list(tasks.values()), folder, names, rule, collected)

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from earful.data.annotations.annotation import (
-    Annotation,
     AnnotationError,
     AnnotationSet,
-    Problem,
-    Provenance,
     SupersededLabel,
     printable_text,
 )
@@ -22,6 +19,7 @@ from earful.data.annotations.resolve_paths import (
     printable_reference,
 )
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_labels
 
 
@@ -74,16 +72,14 @@ def collect(
         annotations = [annotation for annotation in annotations if annotation.spans]
         if not annotations:
             if task.annotations:
-                collected.skipped.append(
-                    Problem(task.location, "unlabelled", "no label of the selected control")
-                )
+                collected.skip(task.location, "unlabelled", "no label of the selected control")
             continue
         path = paths.get(references[task.location])
         if path is None:
             reason = f"no audio in its data, which has {_keys(task.data)}"
-            path = Problem(task.location, "no_audio", reason)
-        if isinstance(path, Problem):
-            collected.problems.append(Problem(task.location, path.code, path.message))
+            path = ClipProblem(0, task.location, "no_audio", reason)
+        if isinstance(path, ClipProblem):
+            collected.refuse(task.location, path.code, path.message)
             continue
         kept = _resolve_task(task, annotations, rule, collected, conflicting)
         _add_labels(task, kept, path, collected)
@@ -123,11 +119,12 @@ def _add_labels(
     for span in kept.spans:
         if any(map(has_multiple_labels, span.labels)):
             reason = f"a choice has a {SEPARATOR}, which separates labels: {span.labels}"
-            collected.problems.append(Problem(task.location, "bad_label", reason))
+            collected.refuse(task.location, "bad_label", reason)
             continue
         collected.add(
-            Annotation(
-                location=task.location,
+            Clip(
+                line=0,
+                filename=task.location,
                 path=path,
                 label=join_labels(span.labels),
                 start_seconds=span.start_seconds,

@@ -9,7 +9,7 @@ from typing import get_args
 from earful.data.annotations import audacity, folders, patterns, raven
 from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
-from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule, ImportFormat
 from earful.data.annotations.conflicts import raise_on_conflicts, resolve
 from earful.data.annotations.folder_files import is_audio, walk
@@ -18,6 +18,7 @@ from earful.data.annotations.tracks import read_text
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
 from earful.data.errors import command, did_you_mean_path
+from earful.data.labels.clip import Clip
 from earful.data.labels.column_names import COLUMN_NAMES
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 
@@ -76,7 +77,7 @@ def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationS
     return collected
 
 
-def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | None]:
+def _segment_key(annotation: Clip) -> tuple[str, float | None, float | None]:
     path = os.path.realpath(annotation.path)
     return path, annotation.start_seconds, annotation.end_seconds
 

@@ -7,20 +7,19 @@ read by programs.
 """
 
 import csv
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from earful.data.annotations.annotation import (
-    Annotation,
     AnnotationError,
     AnnotationSet,
-    Problem,
-    Provenance,
     absolute_path,
     format_seconds,
     printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
+from earful.data.labels.clip import Clip, Provenance
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels, read_rows
 from earful.data.text.formula_cells import mark_formulas
@@ -39,32 +38,17 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
     notes = [f"{labels_csv}: {note}" for note in labelled.notes]
     collected = AnnotationSet(notes=[*notes, *unknown_columns])
     collected.problems = [
-        Problem(
-            f"{labels_csv}, line {p.line}",
-            "bad_row",
-            f"column {p.column}, value {p.value!r}: {p.reason}",
-        )
-        for p in labelled.problems
+        dataclasses.replace(problem, line=0, filename=f"{labels_csv}, line {problem.line}")
+        for problem in labelled.problems
     ]
     for clip in labelled.clips:
-        location = f"{labels_csv}, line {clip.line}"
-        if not clip.path.is_file():
+        place = f"{labels_csv}, line {clip.line}"
+        row = dataclasses.replace(clip, line=0, filename=place, provenance=provenance[clip.line])
+        if clip.path.is_file():
+            collected.add(row)
+        else:
             reason = f"no file {clip.path}; put it there, or give its folder as --audio-dir"
-            collected.problems.append(Problem(location, "missing_file", reason))
-            continue
-        collected.add(
-            Annotation(
-                location=location,
-                path=clip.path,
-                label=clip.label,
-                start_seconds=clip.start_seconds,
-                end_seconds=clip.end_seconds,
-                speaker=clip.speaker,
-                split=clip.split,
-                fold=clip.fold,
-                provenance=provenance[clip.line],
-            )
-        )
+            collected.problems.append(row.problem("missing_file", reason))
     return collected
 
 
@@ -91,7 +75,7 @@ def _read_provenance(
 
 
 def write_table(
-    annotations: Sequence[Annotation], out: Path, *, replace: bool = False, mark: bool = True
+    annotations: Sequence[Clip], out: Path, *, replace: bool = False, mark: bool = True
 ) -> None:
     """Write a labels CSV atomically; recordings below its folder have relative paths.
 
@@ -106,9 +90,7 @@ def write_table(
         write_rows(annotations, staging, out.resolve().parent, mark=mark)
 
 
-def write_rows(
-    annotations: Sequence[Annotation], file: Path, folder: Path, *, mark: bool = True
-) -> None:
+def write_rows(annotations: Sequence[Clip], file: Path, folder: Path, *, mark: bool = True) -> None:
     """Write a labels CSV with paths relative to ``folder``."""
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
@@ -125,7 +107,7 @@ def write_rows(
             writer.writerow(mark_formulas(cells) if mark else cells)
 
 
-def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
+def _values(annotation: Clip, folder: Path) -> dict[str, str]:
     return {
         "filename": _name(annotation, folder),
         "label": annotation.label,
@@ -138,7 +120,7 @@ def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
     }
 
 
-def _name(annotation: Annotation, folder: Path) -> str:
+def _name(annotation: Clip, folder: Path) -> str:
     path = absolute_path(annotation.path)
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     if name != name.strip():

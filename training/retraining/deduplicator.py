@@ -98,7 +98,7 @@ class Deduplicator:
         self._reject(clip, "in_test_set", reason)
 
     def _reject(self, clip: Clip, code: str, reason: str) -> None:
-        self.problems.append(ClipProblem(clip.line, clip.filename, code, reason))
+        self.problems.append(clip.problem(code, reason))
 
 
 def _time_span(start: float | None, end: float | None) -> TimeSpan:

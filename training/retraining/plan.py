@@ -162,11 +162,9 @@ def read_new_clips(
 
     ``origins`` has those of labels from feedback, by file; others are of the labels CSV ``source``.
     """
-    problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
+    problems = list(labelled.problems)
     problems += [
-        ClipProblem(
-            clip.line,
-            clip.filename,
+        clip.problem(
             "multiple_labels",
             f"label {clip.label!r}: the model has one label per clip",
         )
@@ -177,7 +175,7 @@ def read_new_clips(
     hashed_clips: list[HashedClip] = []
     for clip, measured in measure_clips(usable, features):
         if isinstance(measured, AudioError):
-            problems.append(ClipProblem.from_audio_error(clip, measured))
+            problems.append(clip.audio_problem(measured))
         else:
             hashed_clips.append(
                 HashedClip(
@@ -284,9 +282,7 @@ def _filter_known_labels(
         raise TrainingError("fewer than two labels would remain; remove fewer with --remove-labels")
     unknown_clips = [hashed.clip for hashed in hashed_clips if hashed.clip.label not in known]
     problems = [
-        ClipProblem(
-            clip.line, clip.filename, "unknown_label", f"the model has no label {clip.label!r}"
-        )
+        clip.problem("unknown_label", f"the model has no label {clip.label!r}")
         for clip in unknown_clips
     ]
     return [hashed for hashed in hashed_clips if hashed.clip.label in known], problems

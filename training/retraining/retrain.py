@@ -1,7 +1,15 @@
-"""``earful retrain``: plan, prepare, train, export, compare, publish.
+"""``earful retrain``: the way of new labels into a new version.
 
-Every stage writes its output atomically, so an interrupted command resumes; the registry changes
-only in the last stage, by one rename.
+    read_labels, or labelled_clips of the feedback   LabelledClips: rows, folders or recordings
+      -> plan_retraining     Plan: the rows of the next version, each a Clip; audio is told by hash
+      -> prepare_candidate   Dataset of these rows
+      -> train_candidate     run, from the champion's weights; ``export`` makes the model file
+      -> predict_pairs, evaluate_gate   GateResult: both models on the frozen test set
+      -> candidate_files, register      Version: champion if it passed, else challenger
+
+A ``Clip`` (``data.labels.clip``) stays the same type from the first line to the last. Every stage
+writes its output atomically, so an interrupted command resumes; the registry changes only in the
+last stage, by one rename.
 """
 
 import contextlib
@@ -18,18 +26,23 @@ from earful.service.core.retrain_lock import RetrainFolder, RetrainResult
 from earful.training.export.export import export
 from earful.training.releases.manifest import to_csv
 from earful.training.retraining.base import BaseVersion
-from earful.training.retraining.candidate import candidate_files, version_note
 from earful.training.retraining.gate import (
     GateResult,
     PairedPrediction,
     evaluate_gate,
     predict_pairs,
 )
-from earful.training.retraining.idempotency import find_existing, gate_failures, restore_alias
+from earful.training.retraining.gate_report import gate_failures
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import Plan
 from earful.training.retraining.plan_retraining import plan_retraining
-from earful.training.retraining.train_candidate import prepare_candidate, to_clips, train_candidate
+from earful.training.retraining.publish import (
+    candidate_files,
+    find_existing,
+    restore_alias,
+    version_note,
+)
+from earful.training.retraining.train_candidate import prepare_candidate, train_candidate
 
 _ALREADY_DONE = "already registered by the same request"
 
@@ -136,7 +149,7 @@ def _nothing_to_train(plan: Plan) -> str:
 
 def _predict_test_set(base: BaseVersion, candidate: Path, plan: Plan) -> list[PairedPrediction]:
     test = [row for row in plan.rows if row.split == "test"]
-    return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), to_clips(test))
+    return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), test)
 
 
 def _result(outcome: RetrainOutcome) -> RetrainResult:

@@ -93,7 +93,7 @@ def test_last_label_of_each_annotator_counts_then_the_majority(database: Feedbac
         "c": ("mid", False),
     }
     [first] = [entry for entry in resolved_labels(database) if entry.sha256 == sha256_of_name("c")]
-    assert (first.speaker, first.n_votes) == ("lucas", 2)
+    assert (first.speaker, len(first.agreeing)) == ("lucas", 2)
     assert first.annotators == ("anna", "bob", "carl")
 
 

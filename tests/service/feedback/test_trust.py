@@ -81,7 +81,7 @@ def test_hostile_labels_of_older_programs_are_left_out_and_counted(
     annotate(database, "rejected", "_Unknown_", "anna")
     rules = VoteRules(known_labels=frozenset({"low", "high"}))
     usable, skipped = find_usable(database, recording_store, rules)
-    assert [recording.resolved.sha256 for recording in usable] == [sha256_of_name("good")]
+    assert [entry.sha256 for entry, _ in usable] == [sha256_of_name("good")]
     assert [entry.reason for entry in skipped] == [UNUSABLE] * (len(HOSTILE) + 2)
     assert all(len(entry.label) <= 500 and entry.label.isprintable() for entry in skipped)
     of_a_model_with_it = VoteRules(known_labels=frozenset({"low", "_Unknown_"}))

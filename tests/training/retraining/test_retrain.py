@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from earful.data.dataset.dataset import open_dataset
+from earful.data.labels.clip import Clip, Provenance
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHECKPOINT_FILE
@@ -20,7 +21,7 @@ from earful.models.registry.source import open_source
 from earful.service.classifier import Classifier
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError
 from earful.training.config.train_config import TrainingError, default_config
-from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
+from earful.training.releases.manifest import from_csv, to_csv
 from earful.training.releases.register import register
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
@@ -183,9 +184,11 @@ def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     trained = [row for row in rows if row.label == "low"]
     labelled = read_labels(new_clips({"mid": 700.0}, 2))
 
-    def planned(name: str, deleted: list[ManifestRow], **options: object) -> Plan | None:
+    def planned(name: str, deleted: list[Clip], **options: object) -> Plan | None:
         with_deleted = [
-            replace(row, path=tmp_path / "gone.wav", source="feedback") if row in deleted else row
+            replace(row, path=tmp_path / "gone.wav", provenance=Provenance("feedback"))
+            if row in deleted
+            else row
             for row in rows
         ]
         registry = Registry(str(tmp_path / name))

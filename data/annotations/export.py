@@ -1,11 +1,12 @@
 """Export labels in the format of another tool."""
 
+import glob
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import TextIO
 
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
@@ -23,7 +24,6 @@ from earful.data.audio.decode import AudioError
 from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.multilabel import has_multiple_labels
 
-EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 TRACK_FORMATS = ("audacity", "raven")
 
 
@@ -116,7 +116,7 @@ def _write_track(
     is_raven = file_format == raven.FORMAT
     suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
     n_same_stem = sum(
-        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{_escape_glob(path.stem)}.*")
+        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{glob.escape(path.stem)}.*")
     )
     relative = path.relative_to(base)
     path_out = track_path(folder, relative, suffix, by_stem=n_same_stem < 2)
@@ -134,10 +134,6 @@ def _write_track(
             file.write(line)
 
 
-def _escape_glob(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
 def _export_folders(
     collected: AnnotationSet, out: Path, *, skip_bad: bool, hard_links: bool
 ) -> AnnotationSet:
@@ -150,7 +146,7 @@ def _export_folders(
         else:
             copyable.problems.append(problem)
     raise_on_problems(copyable, skip_bad=skip_bad)
-    copy_or_link: Callable[[Path, Path], object] = _link if hard_links else shutil.copyfile
+    copy_or_link: Callable[[Path, Path], object] = os.link if hard_links else shutil.copyfile
     with staged_folder(out, INDEX_FILENAME) as staging:
         copies = []
         for name in {folders.folder_name(annotation.label) for annotation in copyable.annotations}:
@@ -182,10 +178,6 @@ def _find_copy_problem(annotation: Clip) -> ClipProblem | None:
     except AnnotationError as error:
         return annotation.problem("bad_label", str(error))
     return None
-
-
-def _link(path: Path, path_out: Path) -> None:
-    path_out.hardlink_to(path)
 
 
 def _unique_path(folder: Path, name: str) -> Path:

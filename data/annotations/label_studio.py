@@ -160,14 +160,7 @@ def choice_result(
     result_id: str, control: str, audio: str, labels: Sequence[str]
 ) -> dict[str, Any]:
     """A Label Studio result for the labels of a whole recording."""
-    value = {"choices": list(labels)}
-    return {
-        "id": result_id,
-        "from_name": control,
-        "to_name": audio,
-        "type": "choices",
-        "value": value,
-    }
+    return _result(result_id, control, audio, "choices", {"choices": list(labels)})
 
 
 def region_result(
@@ -179,11 +172,19 @@ def region_result(
     end_seconds: float,
 ) -> dict[str, Any]:
     """A Label Studio result for the labels of a segment."""
-    value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
-    return {
-        "id": result_id,
-        "from_name": control,
-        "to_name": audio,
-        "type": "labels",
-        "value": value,
-    }
+    value = region_value(labels, start_seconds, end_seconds)
+    return _result(result_id, control, audio, "labels", value)
+
+
+def region_value(
+    labels: Sequence[str], start_seconds: float | None, end_seconds: float | None
+) -> dict[str, Any]:
+    """The labels and the times of a segment, as results and flat exports have them."""
+    return {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
+
+
+def _result(
+    result_id: str, control: str, audio: str, kind: str, value: dict[str, Any]
+) -> dict[str, Any]:
+    names = {"id": result_id, "from_name": control, "to_name": audio}
+    return {**names, "type": kind, "value": value}

@@ -13,7 +13,12 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from earful.data.annotations.annotation import AnnotationSet, absolute_path
-from earful.data.annotations.label_studio import FIELD_PREFIX, choice_result, region_result
+from earful.data.annotations.label_studio import (
+    FIELD_PREFIX,
+    choice_result,
+    region_result,
+    region_value,
+)
 from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 
@@ -55,10 +60,10 @@ def write_tasks(
 
 
 def _result(result_id: str, regions: str, annotation: Clip) -> dict[str, Any]:
-    start, end = annotation.start_seconds, annotation.end_seconds
-    if start is None or end is None:
-        return choice_result(result_id, LABEL, AUDIO, split_labels(annotation.label))
-    return region_result(result_id, regions, AUDIO, split_labels(annotation.label), start, end)
+    labels = split_labels(annotation.label)
+    if annotation.span is None:
+        return choice_result(result_id, LABEL, AUDIO, labels)
+    return region_result(result_id, regions, AUDIO, labels, *annotation.span)
 
 
 def write_min(annotations: Sequence[Clip], folder: Path, file: TextIO) -> None:
@@ -89,7 +94,12 @@ def _flat(annotations: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
         if group[0].is_whole_recording:
             annotation_fields = {LABEL: _choice(group[0].label)}
         else:
-            annotation_fields = {regions: [_region(annotation) for annotation in group]}
+            annotation_fields = {
+                regions: [
+                    region_value(split_labels(a.label), a.start_seconds, a.end_seconds)
+                    for a in group
+                ]
+            }
         # Columns of Label Studio's own exports, by which the format is detected.
         ids = {"id": number, "annotation_id": number}
         rows.append(_data(group[0], folder) | annotation_fields | ids)
@@ -99,15 +109,6 @@ def _flat(annotations: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
 def _choice(label: str) -> Any:
     """A choice as in an export: text for one label, an object for several."""
     return {"choices": split_labels(label)} if has_multiple_labels(label) else label
-
-
-def _region(annotation: Clip) -> dict[str, Any]:
-    return {
-        "start": annotation.start_seconds,
-        "end": annotation.end_seconds,
-        "channel": 0,
-        "labels": split_labels(annotation.label),
-    }
 
 
 def _region_control(annotations: Iterable[Clip]) -> str:

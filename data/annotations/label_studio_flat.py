@@ -33,19 +33,9 @@ from earful.data.labels.column_names import COLUMN_NAMES
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # Fields that Label Studio or our export adds to a row; none is a label.
 NON_LABEL_FIELDS = frozenset(
-    {
-        "id",
-        "annotator",
-        "annotation_id",
-        "created_at",
-        "updated_at",
-        "lead_time",
-        "agreement",
-        "audio",
-        "speaker",
-        "split",
-    }
-)
+    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement",
+     "audio", "speaker", "split"}
+)  # fmt: skip
 # One cell contains all regions of a recording.
 _MAX_CELL_CHARACTERS = 1 << 28
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from earful.data.annotations.annotation import AnnotationSet
 from earful.data.annotations.choices import ConflictRule
-from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.conflicts import resolve
 from earful.data.annotations.table import read_table
 from earful.data.audio.decode import AudioError, decode, read_file
 from earful.data.audio.fingerprint import audio_hash
@@ -48,11 +48,8 @@ def merge_tables(
             key_by_id[id(annotation)] = key
             usable.append(annotation)
         progress(done, len(collected.annotations))
-    resolved = resolve(usable, lambda annotation: key_by_id[id(annotation)], rule)
-    raise_on_conflicts(resolved.conflicting)
+    resolve(collected, usable, lambda annotation: key_by_id[id(annotation)], rule)
     collected.notes += _cross_split_notes(usable, key_by_id)
-    collected.annotations = resolved.kept
-    collected.superseded, collected.duplicates = resolved.superseded, resolved.duplicates
     return collected
 
 

@@ -31,26 +31,10 @@ HEADER = (
 )
 # Columns of Raven and of other writers of its tables; columns with a unit are measurements.
 _NON_LABEL_COLUMNS = frozenset(
-    {
-        "selection",
-        "view",
-        "channel",
-        "begin path",
-        "end path",
-        "begin file",
-        "end file",
-        "score",
-        "confidence",
-        "begin date",
-        "begin hour",
-        "begin clock time",
-        "end clock time",
-        "end date",
-        "begin date time",
-        "occupancy",
-        "rating",
-    }
-)
+    {"selection", "view", "channel", "begin path", "end path", "begin file", "end file", "score",
+     "confidence", "begin date", "begin hour", "begin clock time", "end clock time", "end date",
+     "begin date time", "occupancy", "rating"}
+)  # fmt: skip
 
 
 def selection_line(

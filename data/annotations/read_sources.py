@@ -11,7 +11,7 @@ from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule, ImportFormat
-from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.conflicts import resolve
 from earful.data.annotations.folder_files import is_audio, walk
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
@@ -69,11 +69,7 @@ def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationS
             hint = did_you_mean_path(source)
             raise AnnotationError(f"{source} does not exist{hint}; give a file or a folder")
         collected.extend(_read(source, options))
-    resolved = resolve(collected.annotations, _segment_key, options.rule)
-    raise_on_conflicts(resolved.conflicting)
-    collected.annotations = resolved.kept
-    collected.superseded += resolved.superseded
-    collected.duplicates += resolved.duplicates
+    resolve(collected, collected.annotations, _segment_key, options.rule)
     return collected
 
 

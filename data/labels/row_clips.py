@@ -20,12 +20,12 @@ def find_clips(
 ) -> tuple[list[Clip], list[str]]:
     """The rows with their files and with times in seconds; and notes on both."""
     folder, given = options.audio_dir or csv_path.parent, options.audio_dir is not None
-    found = find_files([row.filename for row in rows], folder, search_beside=not given)
-    located = [replace(row, path=found.paths[row.filename]) for row in rows]
+    paths, notes = find_files([row.filename for row in rows], folder, search_beside=not given)
+    located = [replace(row, path=paths[row.filename]) for row in rows]
     lengths = FileLengths()
     unit, note = find_row_unit(located, columns, lengths)
     clips = [in_seconds(clip, unit, lengths) for clip in located]
-    return _with_overhang(clips, len(found.paths)), [*found.notes, note]
+    return _with_overhang(clips, len(paths)), [*notes, note]
 
 
 def find_row_unit(

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.records import (
     FeedbackAnnotation,
     IdempotencyKeyReused,
@@ -45,19 +44,6 @@ def add_annotation(
         .returning(annotations_table.c.id)
     )
     return SubmitResult(int(added.scalar_one()), annotation.sha256, False, recording_saved)
-
-
-def add_annotation_in_transaction(
-    database: FeedbackDatabase, annotation: FeedbackAnnotation
-) -> SubmitResult:
-    """``add_annotation`` in a transaction of its own.
-
-    Raises:
-        IdempotencyKeyReused: as ``add_annotation``.
-        DatabaseUnavailable: the database cannot be written.
-    """
-    with database.write_transaction(annotation.annotator) as connection:
-        return add_annotation(connection, annotation)
 
 
 def _check_rate(connection: Connection, sender: str, max_per_hour: int) -> None:

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import crowsetta
 import pytest
 
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet, validate_annotation
-from earful.data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
+from earful.data.annotations.export import ExportFormat, export_labels
 from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
 from earful.data.annotations.summary import summary_dict
 from earful.data.annotations.table import read_table, write_table
@@ -45,7 +45,7 @@ def all_fields(annotation: Clip) -> tuple[Any, ...]:
     return *label_and_times(annotation), annotation.speaker, annotation.split, annotation.provenance
 
 
-@pytest.mark.parametrize("form", [f for f in EXPORT_FORMATS if f != "folders"])
+@pytest.mark.parametrize("form", [f for f in get_args(ExportFormat) if f != "folders"])
 @pytest.mark.parametrize("kind", ["clip_annotations", "segment_annotations"])
 def test_labels_round_trip_unchanged(
     form: ExportFormat, kind: str, request: pytest.FixtureRequest, recordings: Path, tmp_path: Path

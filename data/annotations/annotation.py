@@ -1,7 +1,7 @@
 """Annotations: clips that another tool or a table labels, with their annotator and time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 from earful.data.errors import EarfulError
 from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, SPLITS, Clip, ClipProblem
 from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, find_label_problem, normalise_label
+from earful.data.text.printable import printable_line
 
 # Times are rounded to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6
 _MIN_SECONDS = 10**-TIME_DIGITS
-_MAX_PROVENANCE_CHARACTERS = 500
 
 
 class AnnotationError(EarfulError):
@@ -75,6 +75,11 @@ class AnnotationSet:
     def skip(self, location: str, code: str, message: str) -> None:
         """Add an item without a label."""
         self.skipped.append(ClipProblem(0, location, code, message))
+
+    def skip_other_files(self, paths: Iterable[Path]) -> None:
+        """Add files that are no recordings."""
+        for path in paths:
+            self.skip(str(path), "not_audio", "not an audio file by its suffix")
 
     def extend(self, other: "AnnotationSet") -> None:
         self.annotations += other.annotations
@@ -158,25 +163,9 @@ def absolute_path(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _printable_line(text: str) -> str:
-    """Replace line ends and terminal control characters, as file names are not trusted."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def printable_text(value: Any) -> str:
-    """A value of a foreign file as one printable line; empty if it is not text or a number."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    try:
-        text = str(value).strip()
-    except ValueError:  # an integer with thousands of digits
-        return ""
-    return _printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
-
-
 def format_list(items: Sequence[object], max_items: int = MAX_REPORTED_PROBLEMS) -> str:
     """One line per item, at most ``max_items``, and the number of further items."""
-    lines = [_printable_line(str(item)) for item in items[:max_items]]
+    lines = [printable_line(str(item)) for item in items[:max_items]]
     if len(items) > max_items:
         lines.append(f"... and {len(items) - max_items} more")
     return "\n".join(lines)

@@ -97,41 +97,34 @@ def _export_tracks(
             timed.problems += [a.audio_problem(error) for a in annotations]
     raise_on_problems(timed, skip_bad=skip_bad)
     base = common_folder(timed.annotations)
+    is_raven = file_format == raven.FORMAT
     with staged_folder(out, INDEX_FILENAME) as staging:
         write_rows(timed.annotations, staging / INDEX_FILENAME, out.resolve())
         for path, (seconds, rate_hz) in durations_and_rates.items():
-            _write_track(staging, base, path, by_path[path], file_format, seconds, rate_hz)
+            suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
+            path_out = _track_path(staging, path, path.relative_to(base), suffix)
+            with path_out.open("w", encoding="utf-8", newline="") as file:
+                file.write(f"{raven.HEADER}\n" if is_raven else "")
+                for number, clip in enumerate(by_path[path], 1):
+                    start, end = clip.span or (0.0, seconds)
+                    file.write(
+                        raven.selection_line(
+                            number, start, end, rate_hz / 2, str(path), [clip.label]
+                        )
+                        if is_raven
+                        else audacity.track_line(start, end, clip.label)
+                    )
     return timed
 
 
-def _write_track(
-    folder: Path,
-    base: Path,
-    path: Path,
-    annotations: Sequence[Clip],
-    file_format: str,
-    seconds: float,
-    rate_hz: int,
-) -> None:
-    is_raven = file_format == raven.FORMAT
-    suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
+def _track_path(folder: Path, path: Path, relative: Path, suffix: str) -> Path:
+    """A new path for the track of a recording, by its stem unless others have the same."""
     n_same_stem = sum(
         p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{glob.escape(path.stem)}.*")
     )
-    relative = path.relative_to(base)
     path_out = track_path(folder, relative, suffix, by_stem=n_same_stem < 2)
     path_out.parent.mkdir(parents=True, exist_ok=True)
-    with path_out.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"{raven.HEADER}\n" if is_raven else "")
-        for number, annotation in enumerate(annotations, 1):
-            start = annotation.start_seconds or 0.0
-            end = seconds if annotation.end_seconds is None else annotation.end_seconds
-            if is_raven:
-                name, label = str(path), annotation.label
-                line = raven.selection_line(number, start, end, rate_hz / 2, name, [label])
-            else:
-                line = audacity.track_line(start, end, annotation.label)
-            file.write(line)
+    return path_out
 
 
 def _export_folders(

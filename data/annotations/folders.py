@@ -63,9 +63,7 @@ def read_folders(source: Path, *, several_labels: bool = False) -> AnnotationSet
     """
     files = list_files(source)
     collected = AnnotationSet(notes=files.notes())
-    for path in files.others:
-        if path != source / INDEX_FILENAME:
-            collected.skip(str(path), "not_audio", "not an audio file by its suffix")
+    collected.skip_other_files(path for path in files.others if path != source / INDEX_FILENAME)
     labelled = [path for path in _without_background(files, collected) if path.parent != source]
     if not labelled:
         raise AnnotationError(f"{source} contains no folder; it needs one folder per label")

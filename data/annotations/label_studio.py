@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationSet, parse_seconds, printable_text
+from earful.data.annotations.annotation import AnnotationSet, parse_seconds
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio_tasks import (
@@ -21,6 +21,7 @@ from earful.data.annotations.label_studio_tasks import (
     collect,
 )
 from earful.data.labels.clip import Provenance
+from earful.data.text.printable import printable_text
 
 FORMAT = "label-studio"
 # Prefix of our own task fields, for what Label Studio has no field; it keeps them with the task.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import AnnotationError, AnnotationSet, printable_text
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import (
@@ -29,6 +29,7 @@ from earful.data.annotations.label_studio_tasks import (
 )
 from earful.data.annotations.tracks import read_text
 from earful.data.labels.column_names import COLUMN_NAMES
+from earful.data.text.printable import printable_text
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # Fields that Label Studio or our export adds to a row; none is a label.

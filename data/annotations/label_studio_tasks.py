@@ -5,12 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    AnnotationError,
-    AnnotationSet,
-    SupersededLabel,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, SupersededLabel
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.conflicts import CandidateLabel, raise_on_conflicts, resolve_candidates
 from earful.data.annotations.resolve_paths import (
@@ -21,6 +16,7 @@ from earful.data.annotations.resolve_paths import (
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_labels
+from earful.data.text.printable import printable_text
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,7 @@ def _recordings(source: Path, collected: AnnotationSet) -> list[Path]:
         files = list_files(source)
         recordings, others = list(files.recordings), list(files.others)
         collected.notes += files.notes()
-    reason = "not an audio file by its suffix"
-    collected.skipped += [ClipProblem(0, str(path), "not_audio", reason) for path in others]
+    collected.skip_other_files(others)
     return recordings
 
 

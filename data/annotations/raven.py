@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.annotations.annotation import (
-    AnnotationError,
-    AnnotationSet,
-    parse_seconds,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, parse_seconds
 from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
 from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.column_names import COLUMN_NAMES
+from earful.data.text.printable import printable_text
 
 SUFFIX = ".selections.txt"
 FORMAT = "raven"

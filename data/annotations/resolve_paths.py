@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from earful.data.labels.clip import ClipProblem
+from earful.data.text.printable import printable_line
 
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(?:(\d+)/)?([^/]+)$")
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
@@ -101,7 +102,7 @@ def _missing_file(
 
 def printable_reference(reference: str) -> str:
     """A reference for messages: printable, at most 200 characters."""
-    return "".join(c if c.isprintable() else "?" for c in reference[:200])
+    return printable_line(reference[:200])
 
 
 def is_label_studio_path(reference: str) -> bool:

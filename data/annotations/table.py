@@ -8,7 +8,7 @@ read by programs.
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.annotations.annotation import (
@@ -16,15 +16,12 @@ from earful.data.annotations.annotation import (
     AnnotationSet,
     absolute_path,
     format_seconds,
-    printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.labels.clip import Clip, Provenance
+from earful.data.labels.clip import PROVENANCE_COLUMNS, Clip
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
-from earful.data.labels.labels_csv import read_labels, read_rows
+from earful.data.labels.labels_csv import read_labels
 from earful.data.text.formula_cells import mark_formulas
-
-PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
 
 def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationSet:
@@ -34,44 +31,25 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
         LabelsError: the CSV itself cannot be used.
     """
     labelled = read_labels(labels_csv, options)
-    provenance, unknown_columns = _read_provenance(labels_csv, dict(labelled.column_names).values())
-    notes = [f"{labels_csv}: {note}" for note in labelled.notes]
-    collected = AnnotationSet(notes=[*notes, *unknown_columns])
+    collected = AnnotationSet(notes=[f"{labels_csv}: {note}" for note in labelled.notes])
+    if labelled.unread_columns:
+        names = ", ".join(labelled.unread_columns)
+        collected.notes.append(f"{labels_csv}: ignored columns: {names}")
     collected.problems = [
         dataclasses.replace(problem, line=0, filename=f"{labels_csv}, line {problem.line}")
         for problem in labelled.problems
     ]
     for clip in labelled.clips:
         place = f"{labels_csv}, line {clip.line}"
-        row = dataclasses.replace(clip, line=0, filename=place, provenance=provenance[clip.line])
+        source = clip.provenance.source or f"csv:{labels_csv.name}"
+        provenance = dataclasses.replace(clip.provenance, source=source)
+        row = dataclasses.replace(clip, line=0, filename=place, provenance=provenance)
         if clip.path.is_file():
             collected.add(row)
         else:
             reason = f"no file {clip.path}; put it there, or give its folder as --audio-dir"
             collected.problems.append(row.problem("missing_file", reason))
     return collected
-
-
-def _read_provenance(
-    labels_csv: Path, columns_read: Iterable[str]
-) -> tuple[dict[int, Provenance], list[str]]:
-    """The provenance by line, and a note on columns that are not read."""
-    header, rows = read_rows(labels_csv)
-    names = [name.strip().lower() for name in header]
-    known = {*PROVENANCE_COLUMNS, *(name.lower() for name in columns_read)}
-    unknown_columns = [
-        name for name in header if name.strip() and name.strip().lower() not in known
-    ]
-    notes = (
-        [f"{labels_csv}: ignored columns: {', '.join(unknown_columns)}"] if unknown_columns else []
-    )
-    provenance = {}
-    for line, cells in rows:
-        values = dict(zip(names, cells, strict=False))
-        texts = [printable_text(values.get(name, "")) for name in PROVENANCE_COLUMNS]
-        texts[0] = texts[0] or f"csv:{labels_csv.name}"
-        provenance[line] = Provenance(*texts)
-    return provenance, notes
 
 
 def write_table(

@@ -145,8 +145,9 @@ def prepare(
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, labelled.notes, skip_bad=skip_bad))
         splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
-        write_tables(folder, kept, measured_clips, splits, skipped)
-        write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
+        kept = [replace(clip, split=split) for clip, split in zip(kept, splits, strict=True)]
+        write_tables(folder, kept, measured_clips, skipped)
+        write_manifest(folder, kept, measured_clips, config, mode, labelled.column_names)
     return PrepareResult(
         folder=out,
         clips=len(kept),

@@ -9,7 +9,7 @@ from earful.data.audio.decode import AudioError
 from earful.data.dataset.clip_plan import plan_clips
 from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import ClipAudio, read_clips
-from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips, clips_by_label
 from earful.data.labels.multilabel import sort_labels, split_labels
 
 ClipCallback = Callable[[Clip, ClipAudio], None]
@@ -70,7 +70,7 @@ def check_labels(
             rates[audio.source_rate_hz] += 1
             on_clip(clip, audio)
         progress(done, len(labelled.clips))
-    labels = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
+    labels = clips_by_label(labelled.clips)
     return CheckReport(
         rows=len(labelled.clips) + len(labelled.problems),
         usable=len(seconds),

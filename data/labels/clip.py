@@ -5,15 +5,18 @@ a dataset, compared in the plan of a retraining, and kept in ``data.csv``.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from earful.data.audio.decode import END_TOLERANCE_SECONDS, AudioError
+from earful.data.labels.multilabel import split_labels
 
 SPLITS = ("train", "val", "test")
 MAX_REPORTED_PROBLEMS = 50
+PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 _CORRECTED_BY = ", corrected by "
 
 
@@ -148,7 +151,7 @@ class LabelledClips:
     ``columns`` are the columns that are filled: ``filename``, ``label``, ``speaker``, ``fold``,
     ``split``, ``start`` and ``end``. ``notes`` are sentences for the user: how the file was
     understood, and what was not read. ``column_names`` are the names in the CSV of the columns
-    read, for the dataset's record.
+    read, for the dataset's record, ``unread_columns`` those of the others.
     """
 
     clips: tuple[Clip, ...]
@@ -156,6 +159,7 @@ class LabelledClips:
     columns: frozenset[str]
     notes: tuple[str, ...] = ()
     column_names: tuple[tuple[str, str], ...] = ()
+    unread_columns: tuple[str, ...] = ()
 
     @classmethod
     def of_clips(
@@ -172,3 +176,8 @@ class LabelledClips:
         if any(not clip.is_whole_recording for clip in clips):
             columns |= {"start", "end"}
         return cls(tuple(clips), tuple(problems), frozenset(columns), tuple(notes))
+
+
+def clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
+    """The number of clips of each label; one of several labels counts for each of them."""
+    return Counter(label for clip in clips for label in split_labels(clip.label))

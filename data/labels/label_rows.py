@@ -62,6 +62,7 @@ class RowReader:
             self.splits.get(texts.get("split", ""), ""),
             *times,
             fold=_read_fold(texts.get("fold", "")),
+            provenance=self.columns.provenance(row.cells),
         )
 
     def _check(self, line: int, texts: Mapping[str, str], label: str) -> ClipProblem | None:

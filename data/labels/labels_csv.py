@@ -107,17 +107,8 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
         frozenset(columns.names),
         tuple(note for note in (*notes, *file_notes, separator_note) if note),
         tuple(columns.names.items()),
+        tuple(columns.unread),
     )
-
-
-def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names in the header, and (line, cells) of every row, for columns of other meanings.
-
-    Raises:
-        LabelsError: as ``read_labels``.
-    """
-    with open_table(csv_path, count_known) as table:
-        return table.header, [(row.line, row.cells) for row in table.rows]
 
 
 def _check_options(options: CsvOptions) -> None:

@@ -8,7 +8,7 @@ from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.columns import Columns
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.find_files import find_files
-from earful.data.labels.multilabel import join_labels, split_labels
+from earful.data.labels.multilabel import distinct_labels, join_labels
 from earful.data.labels.time_columns import TimeUnit
 from earful.data.labels.times import FileLengths, find_unit, find_window, is_window
 
@@ -78,7 +78,7 @@ def without_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], list[ClipProblem
 def _describe_repeat(clip: Clip, earlier: Clip) -> str:
     if clip.label == earlier.label:
         return f"repeats line {earlier.line}; keep one row per clip"
-    both = join_labels([*split_labels(earlier.label), *split_labels(clip.label)])
+    both = join_labels(distinct_labels([earlier.label, clip.label]))
     return (
         f"repeats line {earlier.line} with another label; keep one row per clip, for both labels "
         f"with {both!r}"

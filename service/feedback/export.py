@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.annotations.annotation import printable_text
 from earful.data.atomic_write import staged_folder
 from earful.data.labels.clip import Clip, LabelledClips, Provenance
 from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.printable import printable_text
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.majority import (

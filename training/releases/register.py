@@ -27,7 +27,7 @@ from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.metrics.calibration import format_threshold
 from earful.training.releases.manifest import rows_of_dataset, to_csv
-from earful.training.releases.run_data import RunData, find_run_data
+from earful.training.releases.run_data import find_run_data
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 # Part of the training data hash if there were negatives (``training.loaders.auxiliary_data``).
@@ -95,18 +95,17 @@ def register_with_data(
     Raises:
         EarfulError: as ``register``.
     """
-    found = RunData(data) if data is not None else find_run_data(source)
-    reason = found.reason
-    if found.folder is not None:
+    found, reason = (data, "") if data is not None else find_run_data(source)
+    if found is not None:
         try:
             version = register(
-                registry, name, source, data=found.folder, extra=extra, note=note, alias=alias
+                registry, name, source, data=found, extra=extra, note=note, alias=alias
             )
-            return RegisteredVersion(version, found.folder)
+            return RegisteredVersion(version, found)
         except (DatasetError, LabelsError, TrainingError, EvaluationError) as error:
             if data is not None or extra is not None:
                 raise
-            reason = f"{found.folder}, the dataset of the run, cannot be used: {error}"
+            reason = f"{found}, the dataset of the run, cannot be used: {error}"
     version = register(registry, name, source, extra=extra, note=note, alias=alias)
     return RegisteredVersion(version, None, reason)
 

@@ -94,12 +94,12 @@ def _measure_new_clips(
 
 
 def _with_hashes(clip: Clip, measured: MeasuredClip, source: str) -> Clip:
-    row = f"{source}, line {clip.line}" if clip.line else source
+    row = f"{source}, line {clip.line}" if clip.line else ""
     return replace(
         up_to_end(clip, measured.seconds),
         sha256=measured.sha256,
         audio_hash=audio_hash(measured.window),
-        provenance=Provenance(source, clip.provenance.annotator or row),
+        provenance=Provenance(source, row or clip.provenance.annotator or source),
     )
 
 

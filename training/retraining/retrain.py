@@ -63,7 +63,9 @@ def retrain(job: RetrainJob) -> RetrainOutcome:
             with contextlib.suppress(EarfulError):  # the full disk that ended the retraining, say
                 work.write_status("", state="failed", message=message)
             raise
-        work.write_status("", state="done", message=outcome.note, result=_result(outcome))
+        number = None if outcome.version is None else outcome.version.number
+        result = RetrainResult(number, outcome.reasons)
+        work.write_status("", state="done", message=outcome.note, result=result)
         return outcome
 
 
@@ -150,8 +152,3 @@ def _nothing_to_train(plan: Plan) -> str:
 def _predict_test_set(base: BaseVersion, candidate: Path, plan: Plan) -> list[PairedPrediction]:
     test = [row for row in plan.rows if row.split == "test"]
     return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), test)
-
-
-def _result(outcome: RetrainOutcome) -> RetrainResult:
-    number = None if outcome.version is None else outcome.version.number
-    return RetrainResult(number, outcome.reasons)

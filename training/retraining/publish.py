@@ -12,46 +12,57 @@ from earful.training.metrics.classification import ClassificationMetrics, comput
 from earful.training.releases.register import version_files
 from earful.training.retraining.gate import GateResult, PairedPrediction
 from earful.training.retraining.gate_report import GATE, report_files
+from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan
+from earful.training.retraining.plan_retraining import PlannedRetraining
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 _ALIAS_ACTIONS = ("promote", "challenge", "rollback")
 
 
-def candidate_files(
-    name: str,
-    folder: Path,
+def publish(
+    job: RetrainJob,
+    planned: PlannedRetraining,
     plan: Plan,
-    base: Version,
+    folder: Path,
     predictions: Sequence[PairedPrediction],
     gate_result: GateResult,
-    *,
-    note: str,
-) -> dict[str, bytes]:
-    """The files of the candidate's version, by file name.
+) -> Version:
+    """Register the candidate in ``folder``: as champion if it passed and may be, else challenger.
 
-    ``folder`` is the work folder of the retraining, ``base`` the champion it is compared with.
+    Raises:
+        RegistryError: it cannot be written, or another champion was promoted meanwhile.
     """
+    base = planned.base.version
+    note = _version_note(job.source, plan)
     private = {row.path for row in plan.rows if row.provenance.origin == FEEDBACK}
     model_files = version_files(
         folder / MODEL_FILE,
-        candidate_metrics(predictions).to_dict(),
+        _test_metrics(predictions).to_dict(),
         plan.rows,
         note,
         checkpoint=folder / "run" / BEST_CHECKPOINT,
     )
-    return {**model_files, **report_files(name, base, plan, predictions, gate_result, private)}
+    reports = report_files(job.name, base, plan, predictions, gate_result, private)
+    return job.registry.register(
+        job.name,
+        {**model_files, **reports},
+        parent=base.number,
+        request_hash=planned.request_hash,
+        note=note,
+        alias=CHAMPION if gate_result.passed and job.promote else CHALLENGER,
+        expected_champion=base.number,
+    )
 
 
-def version_note(source: str, plan: Plan) -> str:
-    """The note of the candidate's version."""
+def _version_note(source: str, plan: Plan) -> str:
     return (
         f"retrained with {source}: {plan.added} clips added, {plan.corrected} corrected, "
         f"{plan.removed + plan.deleted_feedback} removed"
     )
 
 
-def candidate_metrics(predictions: Sequence[PairedPrediction]) -> ClassificationMetrics:
+def _test_metrics(predictions: Sequence[PairedPrediction]) -> ClassificationMetrics:
     """Metrics of the candidate on the frozen test set."""
     expected = [pair.clip.label for pair in predictions]
     predicted = [pair.candidate for pair in predictions]

@@ -1,15 +1,15 @@
 """``earful retrain``: the way of new labels into a new version.
 
-    read_labels, or labelled_clips of the feedback   LabelledClips: rows, folders or recordings
-      -> plan_retraining     Plan: the rows of the next version, each a Clip; audio is told by hash
-      -> prepare_candidate   Dataset of these rows
-      -> train_candidate     run, from the champion's weights; ``export`` makes the model file
-      -> predict_pairs, evaluate_gate   GateResult: both models on the frozen test set
-      -> candidate_files, register      Version: champion if it passed, else challenger
+    labelled_clips of feedback, or read_labels of a CSV   LabelledClips
+      -> plan_retraining                     the champion, and the Plan of the next version's rows
+      -> prepare_candidate, train_candidate  a Dataset of the rows, and a run on it; then ``export``
+      -> predict_pairs, evaluate_gate        GateResult: both models on the frozen test set
+      -> publish                             Version: champion if it passed, else challenger
 
-A ``Clip`` (``data.labels.clip``) stays the same type from the first line to the last. Every stage
-writes its output atomically, so an interrupted command resumes; the registry changes only in the
-last stage, by one rename.
+A label is a ``Clip`` (``data.labels.clip``) from the first line to the last: read, compared by
+hash in the plan, written to the dataset, classified, and kept in the version's ``data.csv``. Every
+stage writes its output atomically, so an interrupted command resumes; the registry changes only in
+the last stage, by one rename.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 from earful.data.errors import EarfulError
-from earful.models.registry.records import CHALLENGER, CHAMPION, MODEL_FILE, Version
+from earful.models.registry.records import CHAMPION, MODEL_FILE, Version
 from earful.models.registry.standing import read_standing
 from earful.service.classifier import Classifier
 from earful.service.core.label_changes import LabelChange
@@ -36,12 +36,7 @@ from earful.training.retraining.gate_report import gate_failures
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import Plan
 from earful.training.retraining.plan_retraining import plan_retraining
-from earful.training.retraining.publish import (
-    candidate_files,
-    find_existing,
-    restore_alias,
-    version_note,
-)
+from earful.training.retraining.publish import find_existing, publish, restore_alias
 from earful.training.retraining.train_candidate import prepare_candidate, train_candidate
 
 _ALREADY_DONE = "already registered by the same request"
@@ -102,19 +97,7 @@ def _retrain(job: RetrainJob, work: RetrainFolder) -> RetrainOutcome:
         predictions, options.margin, options.min_new_label_accuracy, plan.new_labels
     )
     stage("publish")
-    note = version_note(job.source, plan)
-    files = candidate_files(
-        job.name, folder, plan, base.version, predictions, gate_result, note=note
-    )
-    version = job.registry.register(
-        job.name,
-        files,
-        parent=base.version.number,
-        request_hash=request_hash,
-        note=note,
-        alias=CHAMPION if gate_result.passed and job.promote else CHALLENGER,
-        expected_champion=base.version.number,
-    )
+    version = publish(job, planned, plan, folder, predictions, gate_result)
     shutil.rmtree(folder)
     return _outcome(job, plan, version, gate_result, kept=plan.kept_labels)
 

@@ -174,6 +174,23 @@ def test_changed_file_of_the_base_is_refused(
         retrain(job)
 
 
+def test_a_correction_by_a_csv_names_its_row_also_where_a_column_names_the_annotator(
+    registry: Registry, tmp_path: Path
+) -> None:
+    rows = from_csv(registry.read("tones", registry.version("tones"), "data.csv"), "here")
+    first = next(row for row in rows if (row.label, row.split) == ("low", "train"))
+    labels_csv = tmp_path / "labels.csv"
+    labels_csv.write_text(f"filename,label,annotator\n{first.path},high,eve\n")
+    labelled = read_labels(labels_csv)
+    assert [clip.provenance.annotator for clip in labelled.clips] == ["eve"]
+    job = RetrainJob(registry, "tones", labelled, "new.csv", RetrainOptions(), tmp_path / "work")
+    plan = plan_retraining(job).plan
+    assert plan is not None
+    assert [(change.old, change.new, change.by) for change in plan.changed_labels] == [
+        ("low", "high", "new.csv, line 2")
+    ]
+
+
 def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:

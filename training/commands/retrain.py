@@ -108,10 +108,9 @@ def retrain(
     """
     from earful.models.registry.registry import Registry
     from earful.service.feedback.export import SOURCE
-    from earful.training.retraining.base import champion_labels
     from earful.training.retraining.job import RetrainJob, RetrainOutcome
     from earful.training.retraining.plan import RetrainOptions
-    from earful.training.retraining.plan_retraining import plan_retraining
+    from earful.training.retraining.plan_retraining import champion_labels, plan_retraining
     from earful.training.retraining.retrain import retrain as run_retraining
     from earful.training.runs.progress import training_progress
 

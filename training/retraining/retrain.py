@@ -25,7 +25,6 @@ from earful.service.core.label_changes import LabelChange
 from earful.service.core.retrain_lock import RetrainFolder, RetrainResult
 from earful.training.export.export import export
 from earful.training.releases.manifest import to_csv
-from earful.training.retraining.base import BaseVersion
 from earful.training.retraining.gate import (
     GateResult,
     PairedPrediction,
@@ -35,7 +34,7 @@ from earful.training.retraining.gate import (
 from earful.training.retraining.gate_report import gate_failures
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import Plan
-from earful.training.retraining.plan_retraining import plan_retraining
+from earful.training.retraining.plan_retraining import BaseVersion, plan_retraining
 from earful.training.retraining.publish import find_existing, publish, restore_alias
 from earful.training.retraining.train_candidate import prepare_candidate, train_candidate
 

@@ -11,9 +11,9 @@ from earful.models.registry.records import CHECKPOINT_FILE
 from earful.service.core.retrain_lock import RetrainFolder
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.releases.manifest import to_csv
-from earful.training.retraining.base import BaseVersion
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
+from earful.training.retraining.plan_retraining import BaseVersion
 from earful.training.retraining.warm_start import oversample_new, warm_config, warm_start
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run

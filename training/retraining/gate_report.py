@@ -70,7 +70,9 @@ def render_report(
 
 
 def _interval(check: GateCheck) -> tuple[float, float]:
-    """The 95 % interval (Wilson) of the candidate's accuracy."""
+    """The 95 % interval (Wilson) of the candidate's accuracy; all of it without a clip."""
+    if not check.clips:
+        return 0.0, 1.0
     return wilson_interval(round(check.candidate * check.clips), check.clips)
 
 

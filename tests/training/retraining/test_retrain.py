@@ -191,6 +191,17 @@ def test_a_correction_by_a_csv_names_its_row_also_where_a_column_names_the_annot
     ]
 
 
+def test_a_new_label_without_held_out_clips_is_registered_and_not_promoted(
+    run: Run, new_clips: NewClips, registry: Registry
+) -> None:
+    outcome = run(new_clips({"beep": 2500.0}, 2), add_labels=True, epochs=1)
+    assert (outcome.promoted, outcome.version is None) == (False, False)
+    assert "new label 'beep': no held-out clips; give three or more clips of the label" in (
+        outcome.reasons
+    )
+    assert registry.version("tones").number == 1
+
+
 def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:

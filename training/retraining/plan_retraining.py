@@ -102,7 +102,7 @@ def plan_retraining(job: RetrainJob) -> PlannedRetraining:
             "the labels with `earful labels merge`, prepare and train a new run (--loss bce), and "
             "register it"
         )
-    new_clips, problems = _measure_new_clips(job.labels, base.metadata.features, job.source)
+    new_clips, problems = read_new_clips(job.labels, base.metadata.features, job.source)
     remaining_rows = [row for row in base.rows if row.label not in job.options.remove_labels]
     used_clips, kept_labels = split_overruling(remaining_rows, new_clips)
     request_hash = hash_request(used_clips, job.options)[:16]
@@ -119,7 +119,7 @@ def plan_retraining(job: RetrainJob) -> PlannedRetraining:
     return PlannedRetraining(base, plan, request_hash, kept_labels)
 
 
-def _measure_new_clips(
+def read_new_clips(
     labelled: LabelledClips, features: FeatureConfig, source: str
 ) -> tuple[list[Clip], list[ClipProblem]]:
     """The usable clips with their hashes, at the model's sample rate; problems of the others.

@@ -11,8 +11,8 @@ from earful.training.retraining.corrections import relabel, split_overruling
 from earful.training.retraining.plan import Plan, RetrainOptions, hash_request, make_plan
 from tests.training.retraining.test_plan import BASE, new_clip, row
 
-ANNA = {"provenance": Provenance("feedback", "anna"), "may_overrule": False}
-TWO = {"provenance": Provenance("feedback", "anna, bob"), "may_overrule": True}
+ANNA: dict[str, Any] = {"provenance": Provenance("feedback", "anna"), "may_overrule": False}
+TWO: dict[str, Any] = {"provenance": Provenance("feedback", "anna, bob"), "may_overrule": True}
 
 
 def spoken_by(origin: dict[str, Any], audio: str, label: str, line: int = 2) -> Clip:

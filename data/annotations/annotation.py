@@ -1,85 +1,23 @@
-"""Annotations: the label of a recording or a segment of it, its annotator and time."""
+"""Annotations: clips that another tool or a table labels, with their annotator and time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from earful.data.errors import EarfulError
-from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, SPLITS
+from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, SPLITS, Clip, ClipProblem
 from earful.data.labels.multilabel import MAX_LABEL_CHARACTERS, find_label_problem, normalise_label
+from earful.data.text.printable import printable_line
 
 # Times are rounded to the microsecond, as Audacity and Raven write them.
 TIME_DIGITS = 6
 _MIN_SECONDS = 10**-TIME_DIGITS
-_MAX_PROVENANCE_CHARACTERS = 500
 
 
 class AnnotationError(EarfulError):
     """An annotation file, or labels in it, that cannot be used."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """The origin of a label; unknown fields are empty.
-
-    source         format and file, such as ``label-studio:export.json``
-    annotator      name, e-mail address or number
-    annotated_at   ISO 8601
-    annotation_id  the tool's own id
-    """
-
-    source: str = ""
-    annotator: str = ""
-    annotated_at: str = ""
-    annotation_id: str = ""
-
-    @property
-    def timestamp(self) -> float:
-        """``annotated_at`` in seconds since 1970, UTC by default; minus infinity if unknown."""
-        try:
-            annotated = datetime.fromisoformat(self.annotated_at)
-        except ValueError:
-            return -math.inf
-        return (annotated if annotated.tzinfo else annotated.replace(tzinfo=UTC)).timestamp()
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """The label text of the recording at ``path``, or of a segment of it.
-
-    ``location`` is its place in the source, for messages. Times are None for the whole recording.
-    ``ground_truth`` is set by tools that mark reviewed labels.
-    """
-
-    location: str
-    path: Path
-    label: str
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    speaker: str = ""
-    split: str = ""
-    fold: str = ""
-    provenance: Provenance = field(default_factory=Provenance)
-    ground_truth: bool = False
-
-    @property
-    def is_whole_recording(self) -> bool:
-        return self.start_seconds is None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An item that is not a usable label: its location, a stable code and the reason."""
-
-    location: str
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.location}: {self.message} [{self.code}]"
 
 
 @dataclass(frozen=True)
@@ -115,20 +53,33 @@ class AnnotationSet:
     notes        further notes for the user
     """
 
-    annotations: list[Annotation] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    skipped: list[Problem] = field(default_factory=list)
+    annotations: list[Clip] = field(default_factory=list)
+    problems: list[ClipProblem] = field(default_factory=list)
+    skipped: list[ClipProblem] = field(default_factory=list)
     superseded: list[SupersededLabel] = field(default_factory=list)
     duplicates: list[SupersededLabel] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, annotation: Annotation) -> None:
+    def add(self, annotation: Clip) -> None:
         """Add a valid annotation to ``annotations``, else its problem to ``problems``."""
         checked = validate_annotation(annotation)
-        if isinstance(checked, Problem):
+        if isinstance(checked, ClipProblem):
             self.problems.append(checked)
         else:
             self.annotations.append(checked)
+
+    def refuse(self, location: str, code: str, message: str) -> None:
+        """Add an item that is not a usable label."""
+        self.problems.append(ClipProblem(0, location, code, message))
+
+    def skip(self, location: str, code: str, message: str) -> None:
+        """Add an item without a label."""
+        self.skipped.append(ClipProblem(0, location, code, message))
+
+    def skip_other_files(self, paths: Iterable[Path]) -> None:
+        """Add files that are no recordings."""
+        for path in paths:
+            self.skip(str(path), "not_audio", "not an audio file by its suffix")
 
     def extend(self, other: "AnnotationSet") -> None:
         self.annotations += other.annotations
@@ -139,23 +90,23 @@ class AnnotationSet:
         self.notes += other.notes
 
 
-def validate_annotation(annotation: Annotation) -> Annotation | Problem:
+def validate_annotation(annotation: Clip) -> Clip | ClipProblem:
     """The annotation with trimmed texts and times rounded to the microsecond, or its problem."""
     label, speaker = annotation.label.strip(), annotation.speaker.strip()
     split, fold = annotation.split.strip().lower(), annotation.fold.strip()
     if (name_problem := _find_name_problem(annotation.path)) is not None:
-        return Problem(annotation.location, "bad_name", name_problem)
+        return annotation.problem("bad_name", name_problem)
     if not label:
-        return Problem(annotation.location, "no_label", "the label is empty")
+        return annotation.problem("no_label", "the label is empty")
     if (problem := find_label_problem(label)) is not None:
-        return Problem(annotation.location, "bad_label", f"{problem}: {label[:40]!r}")
+        return annotation.problem("bad_label", f"{problem}: {label[:40]!r}")
     for name, text in (("speaker", speaker), ("fold", fold)):
         if len(text) > MAX_LABEL_CHARACTERS or not text.isprintable():
             reason = f"a {name} is printable and at most {MAX_LABEL_CHARACTERS} characters long"
-            return Problem(annotation.location, f"bad_{name}", f"{reason}: {text[:40]!r}")
+            return annotation.problem(f"bad_{name}", f"{reason}: {text[:40]!r}")
     if split and split not in SPLITS:
         reason = f"a split is one of {', '.join(SPLITS)}, found {split[:40]!r}"
-        return Problem(annotation.location, "bad_split", reason)
+        return annotation.problem("bad_split", reason)
     label = normalise_label(label)
     return _with_times(replace(annotation, label=label, speaker=speaker, split=split, fold=fold))
 
@@ -171,19 +122,18 @@ def _find_name_problem(path: Path) -> str | None:
     return None
 
 
-def _with_times(annotation: Annotation) -> Annotation | Problem:
+def _with_times(annotation: Clip) -> Clip | ClipProblem:
     start, end = annotation.start_seconds, annotation.end_seconds
     if start is None and end is None:
         return annotation
     if start is None or end is None or not (math.isfinite(start) and math.isfinite(end)):
-        return Problem(
-            annotation.location,
+        return annotation.problem(
             "bad_times",
             f"start and end must both be numbers: {start} to {end}",
         )
     if start < 0 or end - start < _MIN_SECONDS:
         reason = f"a segment starts at 0 or later and ends after its start: {start:g} to {end:g} s"
-        return Problem(annotation.location, "bad_times", reason)
+        return annotation.problem("bad_times", reason)
     times = round(start, TIME_DIGITS), round(end, TIME_DIGITS)
     return replace(annotation, start_seconds=times[0], end_seconds=times[1])
 
@@ -213,25 +163,9 @@ def absolute_path(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _printable_line(text: str) -> str:
-    """Replace line ends and terminal control characters, as file names are not trusted."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def printable_text(value: Any) -> str:
-    """A value of a foreign file as one printable line; empty if it is not text or a number."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return ""
-    try:
-        text = str(value).strip()
-    except ValueError:  # an integer with thousands of digits
-        return ""
-    return _printable_line(text[:_MAX_PROVENANCE_CHARACTERS])
-
-
 def format_list(items: Sequence[object], max_items: int = MAX_REPORTED_PROBLEMS) -> str:
     """One line per item, at most ``max_items``, and the number of further items."""
-    lines = [_printable_line(str(item)) for item in items[:max_items]]
+    lines = [printable_line(str(item)) for item in items[:max_items]]
     if len(items) > max_items:
         lines.append(f"... and {len(items) - max_items} more")
     return "\n".join(lines)

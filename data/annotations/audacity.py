@@ -7,14 +7,9 @@ is the frequency range of the line before.
 import math
 from pathlib import Path
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationSet,
-    Problem,
-    Provenance,
-    parse_seconds,
-)
+from earful.data.annotations.annotation import AnnotationSet, parse_seconds
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
+from earful.data.labels.clip import Clip, ClipProblem, Provenance
 
 SUFFIX = ".txt"
 FORMAT = "audacity"
@@ -43,10 +38,10 @@ def read_tracks(source: Path, audio_dir: Path | None) -> AnnotationSet:
     for track in track_files(source, SUFFIX):
         lines = text_lines(track)
         path = audio.find_for_track(track, SUFFIX)
-        if isinstance(path, Problem):
+        if isinstance(path, ClipProblem):
             collected.problems.append(path)
         elif not any(line.strip() for line in lines):
-            collected.skipped.append(Problem(str(track), "no_events", "a track without labels"))
+            collected.skip(str(track), "no_events", "a track without labels")
         else:
             _read_lines(track, lines, path, collected)
     collected.notes += audio.notes
@@ -61,7 +56,8 @@ def _read_lines(track: Path, lines: list[str], path: Path, collected: Annotation
         start, end, label = [*line.split("\t", 2), "", ""][:3]
         location = f"{track}, line {number}"
         if not label.strip():
-            collected.skipped.append(Problem(location, "unlabelled", "a segment without a label"))
+            collected.skip(location, "unlabelled", "a segment without a label")
             continue
         times = parse_seconds(start), parse_seconds(end)
-        collected.add(Annotation(location, path, label, *times, provenance=Provenance(source)))
+        clip = Clip(0, location, path, label, "", "", *times, provenance=Provenance(source))
+        collected.add(clip)

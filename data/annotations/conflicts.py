@@ -9,16 +9,17 @@ Labels marked as ground truth take precedence under every rule.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from earful.data.annotations.annotation import (
-    Annotation,
     AnnotationError,
+    AnnotationSet,
     SupersededLabel,
     format_list,
 )
 from earful.data.annotations.choices import ConflictRule
+from earful.data.labels.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -61,34 +62,34 @@ def resolve_candidates(candidates: Sequence[CandidateLabel], rule: ConflictRule)
     return Resolution(latest[-1], explanation + reason, rule == "error" and len(votes) > 1)
 
 
-@dataclass
-class ResolvedAnnotations:
-    """Kept labels in order, and superseded, duplicate and conflicting ones."""
-
-    kept: list[Annotation] = field(default_factory=list)
-    superseded: list[SupersededLabel] = field(default_factory=list)
-    duplicates: list[SupersededLabel] = field(default_factory=list)
-    conflicting: list[SupersededLabel] = field(default_factory=list)
-
-
 def resolve(
-    annotations: Iterable[Annotation], key: Callable[[Annotation], Hashable], rule: ConflictRule
-) -> ResolvedAnnotations:
-    """One annotation per key, in order of first occurrence.
+    collected: AnnotationSet,
+    clips: Sequence[Clip],
+    key: Callable[[Clip], Hashable],
+    rule: ConflictRule,
+) -> None:
+    """Keep one of the clips per key, in order of first occurrence; the others are recorded.
 
-    If the kept annotation has no speaker or split, the first other one that has fills it in.
+    If the kept one has no speaker or split, the first other one that has fills it in.
+
+    Raises:
+        AnnotationError: conflicts under ``error``; all are listed.
     """
-    groups: dict[Hashable, list[Annotation]] = {}
-    for annotation in annotations:
-        groups.setdefault(key(annotation), []).append(annotation)
-    resolved = ResolvedAnnotations()
+    groups: dict[Hashable, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(key(clip), []).append(clip)
+    collected.annotations = []
+    conflicting: list[SupersededLabel] = []
     for group in groups.values():
-        _resolve_group(group, rule, resolved)
-    return resolved
+        _resolve_group(group, rule, collected, conflicting)
+    raise_on_conflicts(conflicting)
 
 
 def _resolve_group(
-    group: Sequence[Annotation], rule: ConflictRule, resolved: ResolvedAnnotations
+    group: Sequence[Clip],
+    rule: ConflictRule,
+    collected: AnnotationSet,
+    conflicting: list[SupersededLabel],
 ) -> None:
     resolution = resolve_candidates(
         [CandidateLabel(a.label, a.provenance.timestamp, a.ground_truth) for a in group], rule
@@ -96,19 +97,17 @@ def _resolve_group(
     kept = group[resolution.position]
     speaker = kept.speaker or next((a.speaker for a in group if a.speaker), "")
     split = kept.split or next((a.split for a in group if a.split), "")
-    resolved.kept.append(replace(kept, speaker=speaker, split=split))
-    for annotation in group:
-        if annotation is kept:
+    collected.annotations.append(replace(kept, speaker=speaker, split=split))
+    for clip in group:
+        if clip is kept:
             continue
         superseded = SupersededLabel(
-            annotation.location, annotation.label, kept.location, kept.label, resolution.reason
+            clip.location, clip.label, kept.location, kept.label, resolution.reason
         )
         if superseded.is_duplicate:
-            resolved.duplicates.append(superseded)
-        elif resolution.conflicting:
-            resolved.conflicting.append(superseded)
+            collected.duplicates.append(superseded)
         else:
-            resolved.superseded.append(superseded)
+            (conflicting if resolution.conflicting else collected.superseded).append(superseded)
 
 
 def raise_on_conflicts(conflicting: Sequence[SupersededLabel]) -> None:

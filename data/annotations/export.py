@@ -1,21 +1,16 @@
 """Export labels in the format of another tool."""
 
+import glob
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import TextIO
 
 from earful.data.annotations import audacity, folders, raven
 from earful.data.annotations import label_studio_export as studio
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    absolute_path,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, absolute_path
 from earful.data.annotations.choices import ExportFormat
 from earful.data.annotations.folder_files import is_audio
 from earful.data.annotations.folders import INDEX_FILENAME
@@ -26,9 +21,9 @@ from earful.data.atomic_write import staged_file, staged_folder
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.containers import AUDIO_SUFFIXES
 from earful.data.audio.decode import AudioError
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.multilabel import has_multiple_labels
 
-EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 TRACK_FORMATS = ("audacity", "raven")
 
 
@@ -65,7 +60,7 @@ def export_labels(
 
 
 def _write_studio(
-    annotations: Sequence[Annotation],
+    annotations: Sequence[Clip],
     file_format: ExportFormat,
     folder: Path,
     file: TextIO,
@@ -80,7 +75,7 @@ def _write_studio(
         studio.write_csv(annotations, folder, file, "\t" if suffix.lower() == ".tsv" else ",")
 
 
-def common_folder(annotations: Sequence[Annotation]) -> Path:
+def common_folder(annotations: Sequence[Clip]) -> Path:
     """The deepest folder that contains all recordings."""
     return Path(os.path.commonpath([absolute_path(a.path).parent for a in annotations]))
 
@@ -89,7 +84,7 @@ def _export_tracks(
     collected: AnnotationSet, file_format: str, out: Path, *, skip_bad: bool
 ) -> AnnotationSet:
     """One label track or table per recording, in the folder structure of the recordings."""
-    by_path: dict[Path, list[Annotation]] = {}
+    by_path: dict[Path, list[Clip]] = {}
     for annotation in collected.annotations:
         by_path.setdefault(absolute_path(annotation.path), []).append(annotation)
     timed = AnnotationSet(problems=collected.problems, notes=collected.notes)
@@ -99,48 +94,37 @@ def _export_tracks(
             durations_and_rates[path] = read_duration_and_rate(path)
             timed.annotations += annotations
         except AudioError as error:
-            timed.problems += [Problem(a.location, error.code, str(error)) for a in annotations]
+            timed.problems += [a.audio_problem(error) for a in annotations]
     raise_on_problems(timed, skip_bad=skip_bad)
     base = common_folder(timed.annotations)
+    is_raven = file_format == raven.FORMAT
     with staged_folder(out, INDEX_FILENAME) as staging:
         write_rows(timed.annotations, staging / INDEX_FILENAME, out.resolve())
         for path, (seconds, rate_hz) in durations_and_rates.items():
-            _write_track(staging, base, path, by_path[path], file_format, seconds, rate_hz)
+            suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
+            path_out = _track_path(staging, path, path.relative_to(base), suffix)
+            with path_out.open("w", encoding="utf-8", newline="") as file:
+                file.write(f"{raven.HEADER}\n" if is_raven else "")
+                for number, clip in enumerate(by_path[path], 1):
+                    start, end = clip.span or (0.0, seconds)
+                    file.write(
+                        raven.selection_line(
+                            number, start, end, rate_hz / 2, str(path), [clip.label]
+                        )
+                        if is_raven
+                        else audacity.track_line(start, end, clip.label)
+                    )
     return timed
 
 
-def _write_track(
-    folder: Path,
-    base: Path,
-    path: Path,
-    annotations: Sequence[Annotation],
-    file_format: str,
-    seconds: float,
-    rate_hz: int,
-) -> None:
-    is_raven = file_format == raven.FORMAT
-    suffix = raven.SUFFIX if is_raven else audacity.SUFFIX
+def _track_path(folder: Path, path: Path, relative: Path, suffix: str) -> Path:
+    """A new path for the track of a recording, by its stem unless others have the same."""
     n_same_stem = sum(
-        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{_escape_glob(path.stem)}.*")
+        p.suffix.lower() in AUDIO_SUFFIXES for p in path.parent.glob(f"{glob.escape(path.stem)}.*")
     )
-    relative = path.relative_to(base)
     path_out = track_path(folder, relative, suffix, by_stem=n_same_stem < 2)
     path_out.parent.mkdir(parents=True, exist_ok=True)
-    with path_out.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"{raven.HEADER}\n" if is_raven else "")
-        for number, annotation in enumerate(annotations, 1):
-            start = annotation.start_seconds or 0.0
-            end = seconds if annotation.end_seconds is None else annotation.end_seconds
-            if is_raven:
-                name, label = str(path), annotation.label
-                line = raven.selection_line(number, start, end, rate_hz / 2, name, [label])
-            else:
-                line = audacity.track_line(start, end, annotation.label)
-            file.write(line)
-
-
-def _escape_glob(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+    return path_out
 
 
 def _export_folders(
@@ -155,7 +139,7 @@ def _export_folders(
         else:
             copyable.problems.append(problem)
     raise_on_problems(copyable, skip_bad=skip_bad)
-    copy_or_link: Callable[[Path, Path], object] = _link if hard_links else shutil.copyfile
+    copy_or_link: Callable[[Path, Path], object] = os.link if hard_links else shutil.copyfile
     with staged_folder(out, INDEX_FILENAME) as staging:
         copies = []
         for name in {folders.folder_name(annotation.label) for annotation in copyable.annotations}:
@@ -169,28 +153,24 @@ def _export_folders(
     return copyable
 
 
-def _find_copy_problem(annotation: Annotation) -> Problem | None:
+def _find_copy_problem(annotation: Clip) -> ClipProblem | None:
     if not annotation.is_whole_recording:
         reason = "is a segment; folders contain whole recordings only; export to audacity or raven"
-        return Problem(annotation.location, "segment", reason)
+        return annotation.problem("segment", reason)
     if has_multiple_labels(annotation.label):
         reason = (
             f"has several labels, {annotation.label!r}, and can be in one folder only; export to "
             "label-studio, audacity or raven"
         )
-        return Problem(annotation.location, "multiple_labels", reason)
+        return annotation.problem("multiple_labels", reason)
     if not is_audio(annotation.path):
         reason = f"{annotation.path.name!r} has no audio suffix and could not be imported again"
-        return Problem(annotation.location, "not_audio", reason)
+        return annotation.problem("not_audio", reason)
     try:
         folders.folder_name(annotation.label)
     except AnnotationError as error:
-        return Problem(annotation.location, "bad_label", str(error))
+        return annotation.problem("bad_label", str(error))
     return None
-
-
-def _link(path: Path, path_out: Path) -> None:
-    path_out.hardlink_to(path)
 
 
 def _unique_path(folder: Path, name: str) -> Path:

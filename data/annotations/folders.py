@@ -10,16 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    Provenance,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.folder_files import FolderFiles, list_files
 from earful.data.annotations.folder_layout import find_layout
 from earful.data.annotations.folder_names import BACKGROUND_FOLDER
+from earful.data.labels.clip import Clip, Provenance
 
 FORMAT = "folders"
 # Written into exported folders: a labels CSV of their content, with provenance.
@@ -68,11 +63,7 @@ def read_folders(source: Path, *, several_labels: bool = False) -> AnnotationSet
     """
     files = list_files(source)
     collected = AnnotationSet(notes=files.notes())
-    for path in files.others:
-        if path != source / INDEX_FILENAME:
-            collected.skipped.append(
-                Problem(str(path), "not_audio", "not an audio file by its suffix")
-            )
+    collected.skip_other_files(path for path in files.others if path != source / INDEX_FILENAME)
     labelled = [path for path in _without_background(files, collected) if path.parent != source]
     if not labelled:
         raise AnnotationError(f"{source} contains no folder; it needs one folder per label")
@@ -82,7 +73,8 @@ def read_folders(source: Path, *, several_labels: bool = False) -> AnnotationSet
     for path in labelled:
         names = _folders(path, source)
         collected.add(
-            Annotation(
+            Clip(
+                0,
                 str(path),
                 path,
                 label_from_folder(names[layout.label_level]),
@@ -101,9 +93,7 @@ def _without_background(files: FolderFiles, collected: AnnotationSet) -> list[Pa
         is_background = BACKGROUND_FOLDER in _folders(path, files.folder)
         (background if is_background else kept).append(path)
         if path.parent == files.folder:
-            collected.skipped.append(
-                Problem(str(path), "no_folder", "is not in the folder of a label")
-            )
+            collected.skip(str(path), "no_folder", "is not in the folder of a label")
     collected.notes += background_notes(background)
     return kept
 

@@ -11,13 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    AnnotationSet,
-    Problem,
-    Provenance,
-    parse_seconds,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationSet, parse_seconds
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio_tasks import (
@@ -26,6 +20,8 @@ from earful.data.annotations.label_studio_tasks import (
     TaskAnnotation,
     collect,
 )
+from earful.data.labels.clip import Provenance
+from earful.data.text.printable import printable_text
 
 FORMAT = "label-studio"
 # Prefix of our own task fields, for what Label Studio has no field; it keeps them with the task.
@@ -66,20 +62,18 @@ def _task(
         location = f"{location} (id {printable_text(value['id'])})"
     if not isinstance(data, dict) or not isinstance(annotations, list):
         reason = "not a task: it needs 'data' with the audio and a list of 'annotations'"
-        collected.problems.append(Problem(location, "bad_task", reason))
+        collected.refuse(location, "bad_task", reason)
         return None
     task_annotations = []
     for annotation in annotations:
         if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
-            collected.problems.append(
-                Problem(location, "bad_task", "an annotation without a 'result'")
-            )
+            collected.refuse(location, "bad_task", "an annotation without a 'result'")
         elif annotation.get("was_cancelled"):
-            collected.skipped.append(Problem(location, "cancelled", "an annotation was cancelled"))
+            collected.skip(location, "cancelled", "an annotation was cancelled")
         else:
             task_annotations.append(_task_annotation(location, annotation, source, data, collected))
     if not annotations:
-        collected.skipped.append(Problem(location, "unlabelled", "a task without annotations"))
+        collected.skip(location, "unlabelled", "a task without annotations")
     return LabelStudioTask(location, data, tuple(o for o in task_annotations if o.spans))
 
 
@@ -92,7 +86,7 @@ def _task_annotation(
 ) -> TaskAnnotation:
     spans = tuple(_results(location, annotation["result"], collected))
     if not annotation["result"]:
-        collected.skipped.append(Problem(location, "unlabelled", "an annotation without a label"))
+        collected.skip(location, "unlabelled", "an annotation without a label")
     ground_truth = bool(annotation.get("ground_truth") or annotation.get("honeypot"))
     provenance = read_provenance(
         annotation, data, source, annotation.get("completed_by"), annotation.get("id")
@@ -129,13 +123,13 @@ def _results(
     for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
-            collected.problems.append(Problem(location, "bad_task", "a result without a 'value'"))
+            collected.refuse(location, "bad_task", "a result without a 'value'")
             continue
         kind = "labels" if "labels" in value else "choices"
         if kind not in value:
             name, kind = (printable_text(result.get(key)) for key in ("from_name", "type"))
             reason = f"the result {name!r} of type {kind!r} is not a label"
-            collected.skipped.append(Problem(location, "no_label", reason))
+            collected.skip(location, "no_label", reason)
             continue
         yield to_labelled_span(printable_text(result.get("from_name")), value, value[kind])
 
@@ -167,14 +161,7 @@ def choice_result(
     result_id: str, control: str, audio: str, labels: Sequence[str]
 ) -> dict[str, Any]:
     """A Label Studio result for the labels of a whole recording."""
-    value = {"choices": list(labels)}
-    return {
-        "id": result_id,
-        "from_name": control,
-        "to_name": audio,
-        "type": "choices",
-        "value": value,
-    }
+    return _result(result_id, control, audio, "choices", {"choices": list(labels)})
 
 
 def region_result(
@@ -186,11 +173,19 @@ def region_result(
     end_seconds: float,
 ) -> dict[str, Any]:
     """A Label Studio result for the labels of a segment."""
-    value = {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
-    return {
-        "id": result_id,
-        "from_name": control,
-        "to_name": audio,
-        "type": "labels",
-        "value": value,
-    }
+    value = region_value(labels, start_seconds, end_seconds)
+    return _result(result_id, control, audio, "labels", value)
+
+
+def region_value(
+    labels: Sequence[str], start_seconds: float | None, end_seconds: float | None
+) -> dict[str, Any]:
+    """The labels and the times of a segment, as results and flat exports have them."""
+    return {"start": start_seconds, "end": end_seconds, "channel": 0, "labels": list(labels)}
+
+
+def _result(
+    result_id: str, control: str, audio: str, kind: str, value: dict[str, Any]
+) -> dict[str, Any]:
+    names = {"id": result_id, "from_name": control, "to_name": audio}
+    return {**names, "type": kind, "value": value}

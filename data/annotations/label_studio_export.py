@@ -12,8 +12,14 @@ from typing import Any, TextIO
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, absolute_path
-from earful.data.annotations.label_studio import FIELD_PREFIX, choice_result, region_result
+from earful.data.annotations.annotation import AnnotationSet, absolute_path
+from earful.data.annotations.label_studio import (
+    FIELD_PREFIX,
+    choice_result,
+    region_result,
+    region_value,
+)
+from earful.data.labels.clip import Clip
 from earful.data.labels.multilabel import distinct_labels, has_multiple_labels, split_labels
 
 AUDIO, LABEL, EVENT = "audio", "label", "event"
@@ -29,12 +35,12 @@ def keep_served(collected: AnnotationSet, folder: Path) -> AnnotationSet:
             served.annotations.append(annotation)
         else:
             reason = f"is outside {folder}; give the folder that Label Studio serves as --audio-dir"
-            served.problems.append(Problem(annotation.location, "outside", reason))
+            served.problems.append(annotation.problem("outside", reason))
     return served
 
 
 def write_tasks(
-    annotations: Sequence[Annotation], folder: Path, file: TextIO, *, as_predictions: bool
+    annotations: Sequence[Clip], folder: Path, file: TextIO, *, as_predictions: bool
 ) -> None:
     """Write tasks with annotations, or with predictions for annotators to confirm."""
     regions = _region_control(annotations)
@@ -53,21 +59,19 @@ def write_tasks(
     json.dump(tasks, file, ensure_ascii=False, indent=1)
 
 
-def _result(result_id: str, regions: str, annotation: Annotation) -> dict[str, Any]:
-    start, end = annotation.start_seconds, annotation.end_seconds
-    if start is None or end is None:
-        return choice_result(result_id, LABEL, AUDIO, split_labels(annotation.label))
-    return region_result(result_id, regions, AUDIO, split_labels(annotation.label), start, end)
+def _result(result_id: str, regions: str, annotation: Clip) -> dict[str, Any]:
+    labels = split_labels(annotation.label)
+    if annotation.span is None:
+        return choice_result(result_id, LABEL, AUDIO, labels)
+    return region_result(result_id, regions, AUDIO, labels, *annotation.span)
 
 
-def write_min(annotations: Sequence[Annotation], folder: Path, file: TextIO) -> None:
+def write_min(annotations: Sequence[Clip], folder: Path, file: TextIO) -> None:
     """Write JSON-MIN: one flat object per task."""
     json.dump(_flat(annotations, folder), file, ensure_ascii=False, indent=1)
 
 
-def write_csv(
-    annotations: Sequence[Annotation], folder: Path, file: TextIO, delimiter: str
-) -> None:
+def write_csv(annotations: Sequence[Clip], folder: Path, file: TextIO, delimiter: str) -> None:
     """Write one row per task; regions, and labels that look like JSON, are JSON in a cell."""
     rows = _flat(annotations, folder)
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -82,7 +86,7 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, str | int) else json.dumps(value, ensure_ascii=False)
 
 
-def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any]]:
+def _flat(annotations: Sequence[Clip], folder: Path) -> list[dict[str, Any]]:
     regions = _region_control(annotations)
     rows = []
     for number, group in enumerate(_grouped(annotations), 1):
@@ -90,7 +94,12 @@ def _flat(annotations: Sequence[Annotation], folder: Path) -> list[dict[str, Any
         if group[0].is_whole_recording:
             annotation_fields = {LABEL: _choice(group[0].label)}
         else:
-            annotation_fields = {regions: [_region(annotation) for annotation in group]}
+            annotation_fields = {
+                regions: [
+                    region_value(split_labels(a.label), a.start_seconds, a.end_seconds)
+                    for a in group
+                ]
+            }
         # Columns of Label Studio's own exports, by which the format is detected.
         ids = {"id": number, "annotation_id": number}
         rows.append(_data(group[0], folder) | annotation_fields | ids)
@@ -102,21 +111,12 @@ def _choice(label: str) -> Any:
     return {"choices": split_labels(label)} if has_multiple_labels(label) else label
 
 
-def _region(annotation: Annotation) -> dict[str, Any]:
-    return {
-        "start": annotation.start_seconds,
-        "end": annotation.end_seconds,
-        "channel": 0,
-        "labels": split_labels(annotation.label),
-    }
-
-
-def _region_control(annotations: Iterable[Annotation]) -> str:
+def _region_control(annotations: Iterable[Clip]) -> str:
     """The name of the control for regions: ``label`` unless whole recordings use it."""
     return EVENT if any(annotation.is_whole_recording for annotation in annotations) else LABEL
 
 
-def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
+def _data(annotation: Clip, folder: Path) -> dict[str, str]:
     relative = absolute_path(annotation.path).relative_to(folder.resolve()).as_posix()
     known: Mapping[str, str] = {
         "speaker": annotation.speaker,
@@ -127,9 +127,9 @@ def _data(annotation: Annotation, folder: Path) -> dict[str, str]:
     return {AUDIO: _LOCAL_FILES + quote(relative, errors="surrogateescape"), **filled}
 
 
-def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
+def _grouped(annotations: Iterable[Clip]) -> list[list[Clip]]:
     """Annotations grouped into tasks: a whole recording, or all its regions by one annotator."""
-    groups: dict[tuple[Any, ...], list[Annotation]] = {}
+    groups: dict[tuple[Any, ...], list[Clip]] = {}
     for a in annotations:
         groups.setdefault(
             (a.path, a.is_whole_recording, a.speaker, a.split, a.provenance), []
@@ -137,7 +137,7 @@ def _grouped(annotations: Iterable[Annotation]) -> list[list[Annotation]]:
     return list(groups.values())
 
 
-def labelling_config(annotations: Sequence[Annotation]) -> str:
+def labelling_config(annotations: Sequence[Clip]) -> str:
     """The labelling configuration of a project for these tasks, as XML."""
     clip_labels = [a.label for a in annotations if a.is_whole_recording]
     region_labels = [a.label for a in annotations if not a.is_whole_recording]

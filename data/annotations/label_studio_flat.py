@@ -13,12 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.label_studio import (
@@ -34,23 +29,14 @@ from earful.data.annotations.label_studio_tasks import (
 )
 from earful.data.annotations.tracks import read_text
 from earful.data.labels.column_names import COLUMN_NAMES
+from earful.data.text.printable import printable_text
 
 FORMAT_MIN, FORMAT_CSV = "label-studio-min", "label-studio-csv"
 # Fields that Label Studio or our export adds to a row; none is a label.
 NON_LABEL_FIELDS = frozenset(
-    {
-        "id",
-        "annotator",
-        "annotation_id",
-        "created_at",
-        "updated_at",
-        "lead_time",
-        "agreement",
-        "audio",
-        "speaker",
-        "split",
-    }
-)
+    {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement",
+     "audio", "speaker", "split"}
+)  # fmt: skip
 # One cell contains all regions of a recording.
 _MAX_CELL_CHARACTERS = 1 << 28
 
@@ -159,7 +145,7 @@ def _read(
         new = LabelStudioTask(f"{location} (id {task_id})" if task_id else location, row, ())
         task = tasks.get(key, new)
         if not annotation.spans:
-            collected.skipped.append(Problem(location, "unlabelled", "a task without a label"))
+            collected.skip(location, "unlabelled", "a task without a label")
         annotations = (*task.annotations, annotation) if annotation.spans else task.annotations
         tasks[key] = replace(task, annotations=annotations)
     collect(list(tasks.values()), folder, names, rule, collected)

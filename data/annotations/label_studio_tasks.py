@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    Provenance,
-    SupersededLabel,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, SupersededLabel
 from earful.data.annotations.choices import ConflictRule
 from earful.data.annotations.conflicts import CandidateLabel, raise_on_conflicts, resolve_candidates
 from earful.data.annotations.resolve_paths import (
@@ -22,7 +14,9 @@ from earful.data.annotations.resolve_paths import (
     printable_reference,
 )
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.multilabel import SEPARATOR, has_multiple_labels, join_labels
+from earful.data.text.printable import printable_text
 
 
 @dataclass(frozen=True)
@@ -74,16 +68,14 @@ def collect(
         annotations = [annotation for annotation in annotations if annotation.spans]
         if not annotations:
             if task.annotations:
-                collected.skipped.append(
-                    Problem(task.location, "unlabelled", "no label of the selected control")
-                )
+                collected.skip(task.location, "unlabelled", "no label of the selected control")
             continue
         path = paths.get(references[task.location])
         if path is None:
             reason = f"no audio in its data, which has {_keys(task.data)}"
-            path = Problem(task.location, "no_audio", reason)
-        if isinstance(path, Problem):
-            collected.problems.append(Problem(task.location, path.code, path.message))
+            path = ClipProblem(0, task.location, "no_audio", reason)
+        if isinstance(path, ClipProblem):
+            collected.refuse(task.location, path.code, path.message)
             continue
         kept = _resolve_task(task, annotations, rule, collected, conflicting)
         _add_labels(task, kept, path, collected)
@@ -123,11 +115,12 @@ def _add_labels(
     for span in kept.spans:
         if any(map(has_multiple_labels, span.labels)):
             reason = f"a choice has a {SEPARATOR}, which separates labels: {span.labels}"
-            collected.problems.append(Problem(task.location, "bad_label", reason))
+            collected.refuse(task.location, "bad_label", reason)
             continue
         collected.add(
-            Annotation(
-                location=task.location,
+            Clip(
+                line=0,
+                filename=task.location,
                 path=path,
                 label=join_labels(span.labels),
                 start_seconds=span.start_seconds,

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem
+from earful.data.annotations.annotation import AnnotationSet
 from earful.data.annotations.choices import ConflictRule
-from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.conflicts import resolve
 from earful.data.annotations.table import read_table
 from earful.data.audio.decode import AudioError, decode, read_file
 from earful.data.audio.fingerprint import audio_hash
+from earful.data.labels.clip import Clip
 from earful.data.labels.csv_options import CsvOptions
 
 # One rate for all files, so that copies have equal hashes; high enough to distinguish speech.
@@ -37,21 +38,18 @@ def merge_tables(
     for table in tables:
         collected.extend(read_table(table, options))
     keys = _AudioKeys()
-    usable: list[Annotation] = []
+    usable: list[Clip] = []
     key_by_id: dict[int, AudioKey] = {}
     for done, annotation in enumerate(collected.annotations, 1):
         key = keys.key_of(annotation)
         if isinstance(key, AudioError):
-            collected.problems.append(Problem(annotation.location, key.code, str(key)))
+            collected.problems.append(annotation.problem(key.code, str(key)))
         else:
             key_by_id[id(annotation)] = key
             usable.append(annotation)
         progress(done, len(collected.annotations))
-    resolved = resolve(usable, lambda annotation: key_by_id[id(annotation)], rule)
-    raise_on_conflicts(resolved.conflicting)
+    resolve(collected, usable, lambda annotation: key_by_id[id(annotation)], rule)
     collected.notes += _cross_split_notes(usable, key_by_id)
-    collected.annotations = resolved.kept
-    collected.superseded, collected.duplicates = resolved.superseded, resolved.duplicates
     return collected
 
 
@@ -61,7 +59,7 @@ class _AudioKeys:
     def __init__(self) -> None:
         self._files: dict[str, tuple[str, float] | AudioError] = {}
 
-    def key_of(self, annotation: Annotation) -> AudioKey | AudioError:
+    def key_of(self, annotation: Clip) -> AudioKey | AudioError:
         path = os.path.realpath(annotation.path)
         if path not in self._files:
             self._files[path] = _fingerprint(Path(path))
@@ -84,11 +82,9 @@ def _fingerprint(path: Path) -> tuple[str, float] | AudioError:
     return audio_hash(decoded.waveform), decoded.seconds
 
 
-def _cross_split_notes(
-    annotations: Sequence[Annotation], key_by_id: dict[int, AudioKey]
-) -> list[str]:
+def _cross_split_notes(annotations: Sequence[Clip], key_by_id: dict[int, AudioKey]) -> list[str]:
     """Notes on audio that is in two splits, such as training and test."""
-    first: dict[AudioKey, Annotation] = {}
+    first: dict[AudioKey, Clip] = {}
     notes = []
     for annotation in annotations:
         if not annotation.split:

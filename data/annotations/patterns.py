@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    Provenance,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.folder_files import is_audio, list_files
 from earful.data.annotations.folder_names import BACKGROUND_FOLDER
 from earful.data.annotations.folders import background_notes
+from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.split_words import normalise_splits
 
 FORMAT = "pattern"
@@ -119,13 +114,14 @@ def read_pattern(source: Path, pattern: str) -> AnnotationSet:
 
 def _annotations(
     matched: Sequence[tuple[Path, dict[str, str]]], provenance: Provenance
-) -> Iterator[Annotation]:
+) -> Iterator[Clip]:
     """The matched recordings; ``training``, ``dev``, ... are normalised, given all of them."""
     splits = normalise_splits({fields.get("split", "") for _, fields in matched})
     for path, fields in matched:
         split = fields.get("split", "")
-        yield Annotation(
-            location=str(path),
+        yield Clip(
+            line=0,
+            filename=str(path),
             path=path,
             label=fields["label"],
             speaker=fields.get("speaker", ""),
@@ -143,15 +139,18 @@ def _recordings(source: Path, collected: AnnotationSet) -> list[Path]:
         files = list_files(source)
         recordings, others = list(files.recordings), list(files.others)
         collected.notes += files.notes()
-    reason = "not an audio file by its suffix"
-    collected.skipped += [Problem(str(path), "not_audio", reason) for path in others]
+    collected.skip_other_files(others)
     return recordings
 
 
-def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> Problem:
+def _parse_problem(path: Path, pattern: str, parses: Sequence[dict[str, str]]) -> ClipProblem:
     if not parses:
-        return Problem(str(path), "no_match", f"the name does not match the pattern {pattern!r}")
+        return ClipProblem(
+            0, str(path), "no_match", f"the name does not match the pattern {pattern!r}"
+        )
     alternatives = " or ".join(
         ", ".join(f"{k} {v!r}" for k, v in parse.items()) for parse in parses
     )
-    return Problem(str(path), "ambiguous", f"the pattern {pattern!r} matches as {alternatives}")
+    return ClipProblem(
+        0, str(path), "ambiguous", f"the pattern {pattern!r} matches as {alternatives}"
+    )

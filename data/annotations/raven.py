@@ -10,18 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Problem,
-    Provenance,
-    parse_seconds,
-    printable_text,
-)
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, parse_seconds
 from earful.data.annotations.resolve_paths import locate_all
 from earful.data.annotations.tracks import AudioFolder, one_line, text_lines, track_files
+from earful.data.labels.clip import Clip, ClipProblem, Provenance
 from earful.data.labels.column_names import COLUMN_NAMES
+from earful.data.text.printable import printable_text
 
 SUFFIX = ".selections.txt"
 FORMAT = "raven"
@@ -33,26 +27,10 @@ HEADER = (
 )
 # Columns of Raven and of other writers of its tables; columns with a unit are measurements.
 _NON_LABEL_COLUMNS = frozenset(
-    {
-        "selection",
-        "view",
-        "channel",
-        "begin path",
-        "end path",
-        "begin file",
-        "end file",
-        "score",
-        "confidence",
-        "begin date",
-        "begin hour",
-        "begin clock time",
-        "end clock time",
-        "end date",
-        "begin date time",
-        "occupancy",
-        "rating",
-    }
-)
+    {"selection", "view", "channel", "begin path", "end path", "begin file", "end file", "score",
+     "confidence", "begin date", "begin hour", "begin clock time", "end clock time", "end date",
+     "begin date time", "occupancy", "rating"}
+)  # fmt: skip
 
 
 def selection_line(
@@ -97,7 +75,7 @@ def read_tables(
     for path in track_files(source, SUFFIX if has_raven_suffix else ".txt"):
         table = _read(path, label_columns)
         if not table.rows:
-            collected.skipped.append(Problem(str(path), "no_events", "a table without selections"))
+            collected.skip(str(path), "no_events", "a table without selections")
         elif problem := _find_cumulative_times(table):
             collected.problems.append(problem)
         else:
@@ -153,7 +131,7 @@ def _label_column(path: Path, header: Sequence[str], requested: Sequence[str]) -
     return choices[0].lower()
 
 
-def _find_cumulative_times(table: _Table) -> Problem | None:
+def _find_cumulative_times(table: _Table) -> ClipProblem | None:
     """A problem if a table covers several files without the times inside each."""
     files = {_audio_file_name(row) for _, row in table.rows}
     if len(files) < 2 or all(row.get(OFFSET, "").strip() for _, row in table.rows):
@@ -162,7 +140,7 @@ def _find_cumulative_times(table: _Table) -> Problem | None:
         f"its times are cumulative over {len(files)} files; add the measurement File Offset (s) in "
         "Raven and save the table again"
     )
-    return Problem(str(table.path), "cumulative_times", reason)
+    return ClipProblem(0, str(table.path), "cumulative_times", reason)
 
 
 def _read_rows(table: _Table, audio: AudioFolder, collected: AnnotationSet) -> None:
@@ -171,20 +149,17 @@ def _read_rows(table: _Table, audio: AudioFolder, collected: AnnotationSet) -> N
         location = f"{table.path}, line {number}"
         path = paths[_audio_file_name(row)]
         if not row[table.label].strip():
-            collected.skipped.append(Problem(location, "unlabelled", "a selection without a label"))
-        elif isinstance(path, Problem):
-            collected.problems.append(Problem(location, path.code, path.message))
+            collected.skip(location, "unlabelled", "a selection without a label")
+        elif isinstance(path, ClipProblem):
+            collected.refuse(location, path.code, path.message)
         elif _ends_elsewhere(row):
-            collected.problems.append(
-                Problem(location, "bad_times", "continues in another file; split it in two")
-            )
+            collected.refuse(location, "bad_times", "continues in another file; split it in two")
         else:
             source = Provenance(
                 f"{FORMAT}:{table.path.name}", annotation_id=printable_text(row["selection"])
             )
-            collected.add(
-                Annotation(location, path, row[table.label], *_times(row), provenance=source)
-            )
+            label, times = row[table.label], _times(row)
+            collected.add(Clip(0, location, path, label, "", "", *times, provenance=source))
 
 
 def _audio_file_name(row: dict[str, str]) -> str:
@@ -205,10 +180,10 @@ def _times(row: dict[str, str]) -> tuple[float, float]:
     return offset, offset + (end - begin)
 
 
-def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | Problem]:
+def _paths(table: _Table, audio: AudioFolder) -> dict[str, Path | ClipProblem]:
     """The paths of the files that a table names; without a name, the file of the table's stem."""
     files = {_audio_file_name(row) for _, row in table.rows}
-    paths: dict[str, Path | Problem] = {}
+    paths: dict[str, Path | ClipProblem] = {}
     if "" in files:
         name = table.path.name
         suffix = SUFFIX if name.endswith(SUFFIX) else ".txt"

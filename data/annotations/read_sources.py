@@ -9,15 +9,16 @@ from typing import get_args
 from earful.data.annotations import audacity, folders, patterns, raven
 from earful.data.annotations import label_studio as studio
 from earful.data.annotations import label_studio_flat as flat
-from earful.data.annotations.annotation import Annotation, AnnotationError, AnnotationSet
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet
 from earful.data.annotations.choices import ConflictRule, ImportFormat
-from earful.data.annotations.conflicts import raise_on_conflicts, resolve
+from earful.data.annotations.conflicts import resolve
 from earful.data.annotations.folder_files import is_audio, walk
 from earful.data.annotations.json_files import read_objects
 from earful.data.annotations.tracks import read_text
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
 from earful.data.errors import command, did_you_mean_path
+from earful.data.labels.clip import Clip
 from earful.data.labels.column_names import COLUMN_NAMES
 from earful.data.labels.wrong_path import describe_own_folder, describe_wrong_path
 
@@ -68,15 +69,11 @@ def read_sources(sources: Sequence[Path], options: ImportOptions) -> AnnotationS
             hint = did_you_mean_path(source)
             raise AnnotationError(f"{source} does not exist{hint}; give a file or a folder")
         collected.extend(_read(source, options))
-    resolved = resolve(collected.annotations, _segment_key, options.rule)
-    raise_on_conflicts(resolved.conflicting)
-    collected.annotations = resolved.kept
-    collected.superseded += resolved.superseded
-    collected.duplicates += resolved.duplicates
+    resolve(collected, collected.annotations, _segment_key, options.rule)
     return collected
 
 
-def _segment_key(annotation: Annotation) -> tuple[str, float | None, float | None]:
+def _segment_key(annotation: Clip) -> tuple[str, float | None, float | None]:
     path = os.path.realpath(annotation.path)
     return path, annotation.start_seconds, annotation.end_seconds
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from earful.data.annotations.annotation import Problem
+from earful.data.labels.clip import ClipProblem
+from earful.data.text.printable import printable_line
 
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(?:(\d+)/)?([^/]+)$")
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
@@ -31,7 +32,7 @@ class _CandidatePath:
     partial: bool = False
 
 
-def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, Path | Problem]]:
+def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, Path | ClipProblem]]:
     """Each reference with its file inside ``folder``, or the problem.
 
     Different references that match the same file only partially are ambiguous and match none: one
@@ -46,21 +47,23 @@ def locate_all(references: Sequence[str], folder: Path) -> Iterator[tuple[str, P
         if isinstance(path, Path) and partial and len(references_by_path[path]) > 1:
             others = ", ".join(repr(r) for r in references_by_path[path] if r != reference)
             reason = f"matches {path}, as does {others}; put each into {folder} under its full path"
-            yield reference, Problem(reference, "ambiguous", reason)
+            yield reference, ClipProblem(0, reference, "ambiguous", reason)
         else:
             yield reference, path
 
 
-def locate(reference: str, folder: Path) -> Path | Problem:
+def locate(reference: str, folder: Path) -> Path | ClipProblem:
     """The file inside ``folder`` that matches the full reference, or the problem."""
     return _resolve(reference, folder, partial=False)[0]
 
 
-def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | Problem, bool]:
+def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | ClipProblem, bool]:
     """The file or the problem, and whether only a part of the reference matches."""
     if not reference or len(reference) > _MAX_PATH_CHARACTERS or not reference.isprintable():
         printable = printable_reference(reference)
-        return Problem(printable, "no_audio", f"not the name of a file: {printable!r}"), False
+        return ClipProblem(
+            0, printable, "no_audio", f"not the name of a file: {printable!r}"
+        ), False
     candidates = [
         candidate
         for candidate in _candidate_paths(reference, folder)
@@ -68,7 +71,7 @@ def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | Pro
     ]
     if any(".." in PurePosixPath(c.relative).parts or c.relative[:1] == "/" for c in candidates):
         reason = f"{reference!r} is outside {folder}; give its folder as --audio-dir"
-        return Problem(reference, "outside", reason), False
+        return ClipProblem(0, reference, "outside", reason), False
     for candidate in candidates:
         path = folder / candidate.relative
         try:
@@ -78,26 +81,28 @@ def _resolve(reference: str, folder: Path, *, partial: bool) -> tuple[Path | Pro
                 reason = (
                     f"{path} is a link out of {folder}; give the folder it leads to as --audio-dir"
                 )
-                return Problem(reference, "outside", reason), False
+                return ClipProblem(0, reference, "outside", reason), False
         except (OSError, ValueError):  # not a valid file name
             continue
         return path, candidate.partial
     return _missing_file(reference, folder, candidates), False
 
 
-def _missing_file(reference: str, folder: Path, candidates: Sequence[_CandidatePath]) -> Problem:
+def _missing_file(
+    reference: str, folder: Path, candidates: Sequence[_CandidatePath]
+) -> ClipProblem:
     paths = dict.fromkeys(candidate.relative for candidate in candidates) or [reference]
     tried = " or ".join(map(repr, paths))
     if _is_remote(reference):
         reason = f"{reference!r} is remote and is not downloaded; download it to {folder}"
-        return Problem(reference, "remote", f"{reason} as {tried}")
+        return ClipProblem(0, reference, "remote", f"{reason} as {tried}")
     reason = f"no {tried} in {folder}; put it there, or give its folder as --audio-dir"
-    return Problem(reference, "missing_file", reason)
+    return ClipProblem(0, reference, "missing_file", reason)
 
 
 def printable_reference(reference: str) -> str:
     """A reference for messages: printable, at most 200 characters."""
-    return "".join(c if c.isprintable() else "?" for c in reference[:200])
+    return printable_line(reference[:200])
 
 
 def is_label_studio_path(reference: str) -> bool:

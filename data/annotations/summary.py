@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from earful.data.annotations.annotation import AnnotationError, AnnotationSet, format_list
-from earful.data.labels.clip import MAX_REPORTED_PROBLEMS
+from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, ClipProblem
 from earful.data.labels.multilabel import sort_labels
 
 
@@ -30,12 +30,16 @@ def summary_dict(collected: AnnotationSet) -> dict[str, Any]:
     return {
         "labels": {label: counts[label] for label in sort_labels(counts)},
         "written": len(collected.annotations),
-        "skipped": [vars(problem) for problem in collected.skipped],
+        "skipped": [_problem_dict(problem) for problem in collected.skipped],
         "superseded": [vars(superseded) for superseded in collected.superseded],
         "duplicates": [vars(superseded) for superseded in collected.duplicates],
-        "problems": [vars(problem) for problem in collected.problems],
+        "problems": [_problem_dict(problem) for problem in collected.problems],
         "notes": collected.notes,
     }
+
+
+def _problem_dict(problem: ClipProblem) -> dict[str, str]:
+    return {"location": problem.location, "code": problem.code, "message": problem.message}
 
 
 def raise_on_problems(collected: AnnotationSet, *, skip_bad: bool) -> None:

@@ -7,25 +7,21 @@ read by programs.
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.annotations.annotation import (
-    Annotation,
     AnnotationError,
     AnnotationSet,
-    Problem,
-    Provenance,
     absolute_path,
     format_seconds,
-    printable_text,
 )
 from earful.data.atomic_write import OutputError, staged_file
+from earful.data.labels.clip import PROVENANCE_COLUMNS, Clip
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
-from earful.data.labels.labels_csv import read_labels, read_rows
+from earful.data.labels.labels_csv import read_labels
 from earful.data.text.formula_cells import mark_formulas
-
-PROVENANCE_COLUMNS = ("source", "annotator", "annotated_at", "annotation_id")
 
 
 def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationSet:
@@ -35,63 +31,29 @@ def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationS
         LabelsError: the CSV itself cannot be used.
     """
     labelled = read_labels(labels_csv, options)
-    provenance, unknown_columns = _read_provenance(labels_csv, dict(labelled.column_names).values())
-    notes = [f"{labels_csv}: {note}" for note in labelled.notes]
-    collected = AnnotationSet(notes=[*notes, *unknown_columns])
+    collected = AnnotationSet(notes=[f"{labels_csv}: {note}" for note in labelled.notes])
+    if labelled.unread_columns:
+        names = ", ".join(labelled.unread_columns)
+        collected.notes.append(f"{labels_csv}: ignored columns: {names}")
     collected.problems = [
-        Problem(
-            f"{labels_csv}, line {p.line}",
-            "bad_row",
-            f"column {p.column}, value {p.value!r}: {p.reason}",
-        )
-        for p in labelled.problems
+        dataclasses.replace(problem, line=0, filename=f"{labels_csv}, line {problem.line}")
+        for problem in labelled.problems
     ]
     for clip in labelled.clips:
-        location = f"{labels_csv}, line {clip.line}"
-        if not clip.path.is_file():
+        place = f"{labels_csv}, line {clip.line}"
+        source = clip.provenance.source or f"csv:{labels_csv.name}"
+        provenance = dataclasses.replace(clip.provenance, source=source)
+        row = dataclasses.replace(clip, line=0, filename=place, provenance=provenance)
+        if clip.path.is_file():
+            collected.add(row)
+        else:
             reason = f"no file {clip.path}; put it there, or give its folder as --audio-dir"
-            collected.problems.append(Problem(location, "missing_file", reason))
-            continue
-        collected.add(
-            Annotation(
-                location=location,
-                path=clip.path,
-                label=clip.label,
-                start_seconds=clip.start_seconds,
-                end_seconds=clip.end_seconds,
-                speaker=clip.speaker,
-                split=clip.split,
-                fold=clip.fold,
-                provenance=provenance[clip.line],
-            )
-        )
+            collected.problems.append(row.problem("missing_file", reason))
     return collected
 
 
-def _read_provenance(
-    labels_csv: Path, columns_read: Iterable[str]
-) -> tuple[dict[int, Provenance], list[str]]:
-    """The provenance by line, and a note on columns that are not read."""
-    header, rows = read_rows(labels_csv)
-    names = [name.strip().lower() for name in header]
-    known = {*PROVENANCE_COLUMNS, *(name.lower() for name in columns_read)}
-    unknown_columns = [
-        name for name in header if name.strip() and name.strip().lower() not in known
-    ]
-    notes = (
-        [f"{labels_csv}: ignored columns: {', '.join(unknown_columns)}"] if unknown_columns else []
-    )
-    provenance = {}
-    for line, cells in rows:
-        values = dict(zip(names, cells, strict=False))
-        texts = [printable_text(values.get(name, "")) for name in PROVENANCE_COLUMNS]
-        texts[0] = texts[0] or f"csv:{labels_csv.name}"
-        provenance[line] = Provenance(*texts)
-    return provenance, notes
-
-
 def write_table(
-    annotations: Sequence[Annotation], out: Path, *, replace: bool = False, mark: bool = True
+    annotations: Sequence[Clip], out: Path, *, replace: bool = False, mark: bool = True
 ) -> None:
     """Write a labels CSV atomically; recordings below its folder have relative paths.
 
@@ -106,9 +68,7 @@ def write_table(
         write_rows(annotations, staging, out.resolve().parent, mark=mark)
 
 
-def write_rows(
-    annotations: Sequence[Annotation], file: Path, folder: Path, *, mark: bool = True
-) -> None:
+def write_rows(annotations: Sequence[Clip], file: Path, folder: Path, *, mark: bool = True) -> None:
     """Write a labels CSV with paths relative to ``folder``."""
     columns = ["filename", "label"]
     columns += ["speaker"] if any(a.speaker for a in annotations) else []
@@ -125,7 +85,7 @@ def write_rows(
             writer.writerow(mark_formulas(cells) if mark else cells)
 
 
-def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
+def _values(annotation: Clip, folder: Path) -> dict[str, str]:
     return {
         "filename": _name(annotation, folder),
         "label": annotation.label,
@@ -138,7 +98,7 @@ def _values(annotation: Annotation, folder: Path) -> dict[str, str]:
     }
 
 
-def _name(annotation: Annotation, folder: Path) -> str:
+def _name(annotation: Clip, folder: Path) -> str:
     path = absolute_path(annotation.path)
     name = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
     if name != name.strip():

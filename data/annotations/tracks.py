@@ -5,8 +5,9 @@ import re
 from itertools import chain, count
 from pathlib import Path
 
-from earful.data.annotations.annotation import AnnotationError, Problem
+from earful.data.annotations.annotation import AnnotationError
 from earful.data.audio.containers import AUDIO_SUFFIXES
+from earful.data.labels.clip import ClipProblem
 
 # The name length, in bytes, that all common file systems support.
 _MAX_NAME_BYTES = 255
@@ -101,12 +102,12 @@ class AudioFolder:
         # On recordings that were taken though their tracks are named otherwise.
         self.notes: list[str] = []
 
-    def find_for_track(self, track: Path, suffix: str) -> Path | Problem:
+    def find_for_track(self, track: Path, suffix: str) -> Path | ClipProblem:
         """The recording whose name or stem is the track's name, or the problem."""
         name = track.name.removesuffix(suffix)
         return self.find_by_name(track, name, track.name[len(name) :])
 
-    def find_by_name(self, track: Path, name: str, suffix: str) -> Path | Problem:
+    def find_by_name(self, track: Path, name: str, suffix: str) -> Path | ClipProblem:
         """The recording whose name or stem is ``name``, or the problem."""
         folder = self.folder / track.parent.relative_to(self._tracks)
         stems = self._recordings(folder)
@@ -123,7 +124,7 @@ class AudioFolder:
             f"may belong to {', '.join(names)}; rename the track after one of them, as in "
             f"{names[0]}{suffix}"
         )
-        return Problem(str(track), "ambiguous", reason)
+        return ClipProblem(0, str(track), "ambiguous", reason)
 
     def _only_recording(self, track: Path, folder: Path) -> Path | None:
         """The only recording beside the only track (Audacity proposes a name of its own)."""
@@ -134,14 +135,16 @@ class AudioFolder:
         self.notes.append(f"{track.name} is taken for {recordings[0]}, the only recording there")
         return folder / recordings[0]
 
-    def _missing(self, track: Path, name: str, suffix: str, folder: Path) -> Problem:
+    def _missing(self, track: Path, name: str, suffix: str, folder: Path) -> ClipProblem:
         recordings = sorted(name for names in self._recordings(folder).values() for name in names)
         if recordings:
             renamed = Path(recordings[0]).stem + suffix
             advice = f"rename the track after its recording, such as {renamed}"
         else:
             advice = "give the folder of the audio as --audio-dir"
-        return Problem(str(track), "missing_file", f"no recording {name!r} in {folder}; {advice}")
+        return ClipProblem(
+            0, str(track), "missing_file", f"no recording {name!r} in {folder}; {advice}"
+        )
 
     def _recordings(self, folder: Path) -> dict[str, list[str]]:
         """The names of the audio files in a folder by stem."""

@@ -5,17 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _NAMES = frozenset(
-    {
-        "__macosx",
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-        "@eadir",
-    }
-)
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin",
+     "system volume information", "lost+found", "@eadir"}
+)  # fmt: skip
 
 
 def is_system_name(name: str) -> bool:
@@ -33,3 +25,13 @@ def walk_folders(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             parent, folders, _ = listed  # the caller may have changed the folders
             below = (Path(parent, name) for name in reversed(folders))
             pending += [str(path) for path in below if not path.is_symlink()]
+
+
+def visible_files(root: Path) -> Iterator[str]:
+    """The files below a folder, relative to it with ``/``; not hidden ones and those of systems."""
+    for parent, folders, names in walk_folders(root):
+        folders[:] = sorted(name for name in folders if not is_system_name(name))
+        prefix = os.path.relpath(parent, root).replace(os.sep, "/") + "/"
+        for name in sorted(names):
+            if not is_system_name(name):
+                yield (prefix + name).removeprefix("./")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.bandwidth import find_bandwidth_hz
 from earful.data.audio.decode import AudioError, Waveform
 from earful.data.audio.stream_reader import read_blocks
@@ -20,6 +19,7 @@ from earful.data.dataset.clip_length import (
 )
 from earful.data.dataset.sample_rate import LOW_RATE_HZ, SampleRate, choose_sample_rate
 from earful.data.labels.clip import Clip
+from earful.data.labels.times import FileLengths
 
 # Files whose spectrum is looked at, and how much of each.
 _BANDWIDTH_FILES = 50
@@ -77,22 +77,19 @@ def plan_clips(
 
 def _read_headers(clips: Sequence[Clip]) -> _Survey:
     """Files that cannot be read have no length here; decoding them says why."""
-    seconds: dict[Path, float | None] = {}
-    rates: dict[Path, int] = {}
-    for path in dict.fromkeys(clip.path for clip in clips):
-        try:
-            seconds[path], rates[path] = read_duration_and_rate(path)
-        except AudioError:
-            seconds[path] = None
-    return _Survey(tuple(_length(clip, seconds[clip.path]) for clip in clips), rates)
+    files = FileLengths()
+    found = {path: files.find(path) for path in dict.fromkeys(clip.path for clip in clips)}
+    rates = {path: length[1] for path, length in found.items() if length is not None}
+    return _Survey(tuple(_length(clip, found[clip.path]) for clip in clips), rates)
 
 
-def _length(clip: Clip, file_seconds: float | None) -> float | None:
-    if clip.start_seconds is None or clip.end_seconds is None:
-        return file_seconds
-    late = 0.0 if file_seconds is None else clip.end_seconds - file_seconds
+def _length(clip: Clip, file: tuple[float, int] | None) -> float | None:
+    if clip.span is None:
+        return None if file is None else file[0]
+    start, end = clip.span
+    late = 0.0 if file is None else end - file[0]
     inside = late <= 0 or late > clip.end_tolerance_seconds
-    return clip.end_seconds - clip.start_seconds - (0.0 if inside else late)
+    return end - start - (0.0 if inside else late)
 
 
 def _choose_rate(survey: _Survey) -> SampleRate:

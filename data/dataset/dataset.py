@@ -33,19 +33,9 @@ MANIFEST_FILENAME = "dataset.json"
 ALL_CLIPS_FILENAME = "labels.csv"
 TEST_CLIPS_FILENAME = "test.csv"
 CLIP_COLUMNS = (
-    "id",
-    "filename",
-    "label",
-    "speaker",
-    "fold",
-    "split",
-    "seconds",
-    "sha256",
-    "peak_dbfs",
-    "rms_dbfs",
-    "start",
-    "end",
-)
+    "id", "filename", "label", "speaker", "fold", "split", "seconds", "sha256", "peak_dbfs",
+    "rms_dbfs", "start", "end",
+)  # fmt: skip
 
 
 class DatasetError(EarfulError):

@@ -22,12 +22,9 @@ class LateEnd:
 
 def find_late_end(clip: Clip, seconds: float) -> LateEnd | None:
     """Whether a clip of which ``seconds`` were found ends behind its recording; None if not."""
-    if clip.start_seconds is None or clip.end_seconds is None:
-        return None
-    found_end = clip.start_seconds + seconds
-    if clip.end_seconds <= found_end + END_TOLERANCE_SECONDS:
-        return None
-    return LateEnd(clip, found_end)
+    start, end = clip.span or (0.0, 0.0)
+    is_late = end > start + seconds + END_TOLERANCE_SECONDS
+    return LateEnd(clip, start + seconds) if is_late else None
 
 
 def up_to_end(clip: Clip, seconds: float) -> Clip:

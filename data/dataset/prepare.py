@@ -140,14 +140,14 @@ def prepare(
         with TensorWriter(folder, config, int16=int16) as writer:
             written = _write_clips(writer, measure(plan.clips, config), len(plan.clips), progress)
         kept, measured_clips = written.clips, written.measured
-        bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
         # All windows of a broken file fail alike.
-        skipped = list(dict.fromkeys([*bad_rows, *written.failed]))
+        skipped = list(dict.fromkeys([*labelled.problems, *written.failed]))
         if skipped and not (skip_bad and kept):
             raise DatasetError(_skipped_message(skipped, labelled.notes, skip_bad=skip_bad))
         splits = (assign_recording_splits if plan.windowed else assign_splits)(kept, mode)
-        write_tables(folder, kept, measured_clips, splits, skipped)
-        write_manifest(folder, kept, measured_clips, splits, config, mode, labelled.column_names)
+        kept = [replace(clip, split=split) for clip, split in zip(kept, splits, strict=True)]
+        write_tables(folder, kept, measured_clips, skipped)
+        write_manifest(folder, kept, measured_clips, config, mode, labelled.column_names)
     return PrepareResult(
         folder=out,
         clips=len(kept),
@@ -175,7 +175,7 @@ def _write_clips(
     written = _WrittenClips()
     for done, (clip, measured) in enumerate(measured_clips, 1):
         if isinstance(measured, AudioError):
-            written.failed.append(ClipProblem.from_audio_error(clip, measured))
+            written.failed.append(clip.audio_problem(measured))
         else:
             end = find_late_end(clip, measured.seconds)
             written.late += [] if end is None else [end]

@@ -118,15 +118,7 @@ def _serialise_clip(clip: Clip) -> list[Any]:
 def _measure_chunk(chunk: dict[str, Any], features: FeatureConfig) -> list[dict[str, Any]]:
     """On a worker: a row per clip; failed clips have a code and a message."""
     clips = [
-        Clip(
-            line=0,
-            filename=path,
-            path=Path(path),
-            label="",
-            start_seconds=start,
-            end_seconds=end,
-            end_tolerance_seconds=tolerance,
-        )
+        Clip(0, path, Path(path), "", "", "", start, end, end_tolerance_seconds=tolerance)
         for path, start, end, tolerance in chunk["clips"]
     ]
     rows = []

@@ -9,7 +9,7 @@ from earful.data.audio.decode import AudioError
 from earful.data.dataset.clip_plan import plan_clips
 from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import ClipAudio, read_clips
-from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips, clips_by_label
 from earful.data.labels.multilabel import sort_labels, split_labels
 
 ClipCallback = Callable[[Clip, ClipAudio], None]
@@ -57,20 +57,20 @@ def check_labels(
     ``on_clip`` is called with each usable clip and its audio at the file's own rate; the audio is
     not kept here. ``progress`` is called with (clips done, total).
     """
-    problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
+    problems = list(labelled.problems)
     rates: Counter[int] = Counter()
     seconds: list[float] = []
     late: list[LateEnd | None] = []
     for done, (clip, audio) in enumerate(read_clips(labelled.clips, None), 1):
         if isinstance(audio, AudioError):
-            problems.append(ClipProblem.from_audio_error(clip, audio))
+            problems.append(clip.audio_problem(audio))
         else:
             seconds.append(len(audio.waveform) / audio.source_rate_hz)
             late.append(find_late_end(clip, seconds[-1]))
             rates[audio.source_rate_hz] += 1
             on_clip(clip, audio)
         progress(done, len(labelled.clips))
-    labels = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
+    labels = clips_by_label(labelled.clips)
     return CheckReport(
         rows=len(labelled.clips) + len(labelled.problems),
         usable=len(seconds),
@@ -94,9 +94,7 @@ def check_labels(
 
 def _single_clip_labels(labelled: LabelledClips, labels: Counter[str]) -> list[ClipProblem]:
     return [
-        ClipProblem(
-            c.line, c.filename, "single_clip_label", f"the only clip of {label!r}; add another"
-        )
+        c.problem("single_clip_label", f"the only clip of {label!r}; add another")
         for c in labelled.clips
         for label in split_labels(c.label)
         if labels[label] == 1

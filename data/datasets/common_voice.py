@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from earful.data.datasets.file_names import build_clips
 from earful.data.datasets.known_dataset import KnownDataset
 from earful.data.datasets.rare_labels import without_rare_labels
 from earful.data.datasets.tables import Table, read_table_clips
@@ -24,6 +23,8 @@ _PARTS = {"train.tsv": "train", "dev.tsv": "val", "test.tsv": "test"}
 _VALIDATED = "validated.tsv"
 # The segment of single words has 14 to 18.
 _MAX_WORDS = 50
+# The message of a row without a label (data.labels.label_rows).
+_NO_LABEL = "column label, value '':"
 
 
 def _read(root: Path, options: CsvOptions, table: str) -> LabelledClips:
@@ -37,13 +38,13 @@ def _read(root: Path, options: CsvOptions, table: str) -> LabelledClips:
     for folder, name, split in parts:
         labelled = read_table_clips(folder, _describe(name, split, label), options)
         clips += [_below(clip, folder, root) for clip in labelled.clips]
-        bad = [p for p in labelled.problems if not (p.column == "label" and not p.value)]
+        bad = [p for p in labelled.problems if not p.message.startswith(_NO_LABEL)]
         problems += bad
         unlabelled += len(labelled.problems) - len(bad)
     notes = [f"the label is {label}; --columns label=NAME takes another column of the tables"]
     if unlabelled:
         notes.append(f"{unlabelled} clips have no {label} and are left out")
-    return without_rare_labels(build_clips(clips, problems, notes))
+    return without_rare_labels(LabelledClips.of_clips(clips, problems, notes))
 
 
 def _parts(folder: Path, table: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from earful.data.annotations.folder_files import list_files, name_files
-from earful.data.labels.clip import Clip, LabelledClips, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.text_file import LabelsError
 
@@ -39,7 +39,7 @@ class FileNames:
         refuse_columns(root, options)
         files = list_files(root)
         clips: list[Clip] = []
-        problems: list[RowProblem] = []
+        problems: list[ClipProblem] = []
         others: list[Path] = []
         for path in files.recordings:
             name = path.relative_to(root).as_posix()
@@ -51,13 +51,13 @@ class FileNames:
                 clips.append(found)
             else:
                 problems.append(found)
-        return build_clips(clips, problems, [*files.notes(), *others_note(others, root)])
+        return LabelledClips.of_clips(clips, problems, [*files.notes(), *others_note(others, root)])
 
-    def _clip(self, name: str, path: Path, match: re.Match[str]) -> Clip | RowProblem:
+    def _clip(self, name: str, path: Path, match: re.Match[str]) -> Clip | ClipProblem:
         code = match["label"]
         if self.labels and code not in self.labels:
             reason = f"is none of the codes {', '.join(sorted(self.labels))}; leave the file out"
-            return RowProblem(0, name, "label", code, reason)
+            return ClipProblem.of_row(0, name, "label", code, reason)
         return Clip(
             0,
             name,
@@ -67,21 +67,6 @@ class FileNames:
             split=self.split(match) if self.split else "",
             fold=self.fold(match) if self.fold else "",
         )
-
-
-def build_clips(
-    clips: Sequence[Clip], problems: Sequence[RowProblem], notes: Sequence[str]
-) -> LabelledClips:
-    """The clips, with the columns that are filled."""
-    filled = {
-        "speaker": any(clip.speaker for clip in clips),
-        "split": any(clip.split for clip in clips),
-        "fold": any(clip.fold for clip in clips),
-        "start": any(clip.start_seconds is not None for clip in clips),
-        "end": any(clip.end_seconds is not None for clip in clips),
-    }
-    columns = {"filename", "label", *(name for name, is_filled in filled.items() if is_filled)}
-    return LabelledClips(tuple(clips), tuple(problems), frozenset(columns), tuple(notes))
 
 
 def others_note(others: Sequence[Path], root: Path) -> list[str]:

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from earful.data.annotations.folder_files import list_files
-from earful.data.datasets.file_names import build_clips, others_note, refuse_columns
+from earful.data.datasets.file_names import others_note, refuse_columns
 from earful.data.datasets.known_dataset import KnownDataset
-from earful.data.labels.clip import Clip, LabelledClips, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
 
 _NAME = re.compile(r"(?P<speaker>[12][0-9]{2})_[0-9a-z]+_(?:Tc|A[lr]|P[lr]|L[lr])_(?:sc|mc)_\w+")
@@ -38,8 +38,8 @@ def _read(root: Path, options: CsvOptions, _table: str) -> LabelledClips:
     elif len(used) < len(matched):
         notes.append(f"{len(matched) - len(used)} recordings are in no part and are left out")
     clips = [cycle for cycle in cycles if isinstance(cycle, Clip)]
-    problems = [cycle for cycle in cycles if isinstance(cycle, RowProblem)]
-    return build_clips(clips, problems, notes)
+    problems = [cycle for cycle in cycles if isinstance(cycle, ClipProblem)]
+    return LabelledClips.of_clips(clips, problems, notes)
 
 
 def _match(path: Path) -> re.Match[str] | None:
@@ -59,12 +59,12 @@ def _read_splits(root: Path) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[1] in ("train", "test")}
 
 
-def _cycles(path: Path, split: str) -> list[Clip | RowProblem]:
+def _cycles(path: Path, split: str) -> list[Clip | ClipProblem]:
     """The breathing cycles of a recording, or what is wrong with its text file."""
     match, text = _match(path), path.with_suffix(".txt")
     if match is None or not text.is_file():
         reason = "has no text file with its breathing cycles; leave it out"
-        return [RowProblem(0, path.name, "label", text.name, reason)]
+        return [ClipProblem.of_row(0, path.name, "label", text.name, reason)]
     lines = text.read_text("utf-8", errors="replace").splitlines()
     return [
         _cycle(path, number, line, match["speaker"], split)
@@ -73,7 +73,7 @@ def _cycles(path: Path, split: str) -> list[Clip | RowProblem]:
     ]
 
 
-def _cycle(path: Path, number: int, line: str, speaker: str, split: str) -> Clip | RowProblem:
+def _cycle(path: Path, number: int, line: str, speaker: str, split: str) -> Clip | ClipProblem:
     cells = line.split()
     try:
         start, end = float(cells[0]), float(cells[1])
@@ -82,7 +82,7 @@ def _cycle(path: Path, number: int, line: str, speaker: str, split: str) -> Clip
         start, end, label = 0.0, math.nan, ""
     if not 0 <= start < end < math.inf:
         reason = "a line is start, end, crackles and wheezes, such as 0.036 0.579 0 1"
-        return RowProblem(number, path.with_suffix(".txt").name, "label", line[:60], reason)
+        return ClipProblem.of_row(number, path.with_suffix(".txt").name, "label", line[:60], reason)
     return Clip(0, path.name, path, label, speaker, split, start, end)
 
 

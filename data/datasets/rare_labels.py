@@ -1,9 +1,8 @@
 """Labels of a dataset that cannot be both trained and tested."""
 
-from collections import Counter
 from dataclasses import replace
 
-from earful.data.labels.clip import LabelledClips
+from earful.data.labels.clip import LabelledClips, clips_by_label
 from earful.data.labels.multilabel import split_labels
 
 _MAX_NAMES = 5
@@ -14,14 +13,9 @@ def without_rare_labels(labelled: LabelledClips) -> LabelledClips:
 
     They are counted in a note.
     """
-    counts = Counter(label for clip in labelled.clips for label in split_labels(clip.label))
+    counts = clips_by_label(labelled.clips)
     has_train = any(clip.split == "train" for clip in labelled.clips)
-    trained = {
-        label
-        for clip in labelled.clips
-        if not has_train or clip.split == "train"
-        for label in split_labels(clip.label)
-    }
+    trained = clips_by_label(c for c in labelled.clips if not has_train or c.split == "train")
     rare = sorted(label for label, count in counts.items() if count < 2 or label not in trained)
     if not rare:
         return labelled

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from earful.data.annotations.annotation import Annotation, AnnotationSet, Problem, Provenance
+from earful.data.annotations.annotation import AnnotationSet
 from earful.data.annotations.folder_files import list_files, name_files
 from earful.data.annotations.folders import FORMAT as FOLDERS
 from earful.data.annotations.folders import read_folders
 from earful.data.annotations.patterns import read_pattern
 from earful.data.annotations.read_sources import detect_format
-from earful.data.datasets.file_names import build_clips
 from earful.data.datasets.recognise import read_recognised, recognise
 from earful.data.errors import command, did_you_mean_path
-from earful.data.labels.clip import Clip, LabelledClips, RowProblem
+from earful.data.labels.clip import ClipProblem, LabelledClips, Provenance
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.text_file import LabelsError
@@ -81,25 +80,13 @@ def read_known_annotations(source: Path) -> AnnotationSet | None:
     labelled = read_recognised(recognised, PLAIN_CSV)
     collected = AnnotationSet(notes=list(labelled.notes))
     collected.problems = [
-        Problem(problem.filename, "bad_row", str(problem)) for problem in labelled.problems
+        replace(problem, line=0, message=f"line {problem.line}, {problem.message}")
+        for problem in labelled.problems
     ]
+    provenance = Provenance(f"dataset:{recognised.dataset.name}")
     for clip in labelled.clips:
-        collected.add(_annotation(clip, Provenance(f"dataset:{recognised.dataset.name}")))
+        collected.add(replace(clip, line=0, filename=str(clip.path), provenance=provenance))
     return collected
-
-
-def _annotation(clip: Clip, provenance: Provenance) -> Annotation:
-    return Annotation(
-        location=str(clip.path),
-        path=clip.path,
-        label=clip.label,
-        start_seconds=clip.start_seconds,
-        end_seconds=clip.end_seconds,
-        speaker=clip.speaker,
-        split=clip.split,
-        fold=clip.fold,
-        provenance=provenance,
-    )
 
 
 def _read_pattern(source: Path, options: CsvOptions, pattern: str) -> LabelledClips:
@@ -139,26 +126,18 @@ def _read_folders(source: Path) -> LabelledClips:
 
 def _labelled(source: Path, collected: AnnotationSet) -> LabelledClips:
     clips = [
-        Clip(
-            0,
-            item.path.relative_to(source).as_posix(),
-            item.path,
-            item.label,
-            speaker=item.speaker,
-            split=item.split,
-            fold=item.fold,
-        )
-        for item in collected.annotations
+        replace(clip, filename=clip.path.relative_to(source).as_posix())
+        for clip in collected.annotations
     ]
     problems = [
-        RowProblem(0, item.location, "filename", Path(item.location).name, item.message)
-        for item in collected.problems
+        ClipProblem.of_row(0, p.filename, "filename", Path(p.filename).name, p.message)
+        for p in collected.problems
     ]
     notes = [*collected.notes, *_other_files(source, collected.skipped)]
-    return build_clips(clips, problems, notes)
+    return LabelledClips.of_clips(clips, problems, notes)
 
 
-def _other_files(source: Path, skipped: Sequence[Problem]) -> list[str]:
+def _other_files(source: Path, skipped: Sequence[ClipProblem]) -> list[str]:
     """A note on files that are no recordings by their suffix."""
     paths = [Path(item.location) for item in skipped if item.code == "not_audio"]
     if not paths:

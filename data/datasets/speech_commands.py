@@ -11,7 +11,7 @@ from pathlib import Path
 from earful.data.annotations.folder_files import list_files
 from earful.data.annotations.folder_names import BACKGROUND_FOLDER
 from earful.data.annotations.folders import background_notes
-from earful.data.datasets.file_names import build_clips, others_note, refuse_columns
+from earful.data.datasets.file_names import others_note, refuse_columns
 from earful.data.datasets.known_dataset import KnownDataset
 from earful.data.labels.clip import Clip, LabelledClips
 from earful.data.labels.csv_options import CsvOptions
@@ -33,7 +33,7 @@ def _read(root: Path, options: CsvOptions, _table: str) -> LabelledClips:
     notes = [*files.notes(), *background_notes(background), *others_note(others, root)]
     if absent:
         notes.append(f"{absent} of the {len(listed)} names in the two lists have no file here")
-    return build_clips(clips, (), notes)
+    return LabelledClips.of_clips(clips, (), notes)
 
 
 def _listed_names(path: Path) -> list[str]:

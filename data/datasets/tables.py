@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from earful.data.datasets.file_names import build_clips
-from earful.data.labels.clip import Clip, LabelledClips, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.csv_options import ROLES, CsvOptions
 from earful.data.labels.labels_csv import read_labels
 
@@ -65,13 +64,13 @@ class Tables:
         if self.first_only:
             present, missing = present[:1], []
         clips: list[Clip] = []
-        problems: list[RowProblem] = []
+        problems: list[ClipProblem] = []
         for item in present:
             labelled = read_table_clips(root, item, options)
             clips += labelled.clips
             problems += labelled.problems
         notes = [f"{name} is not there, and nothing of it is read" for name in missing]
-        return build_clips(clips, problems, notes)
+        return LabelledClips.of_clips(clips, problems, notes)
 
 
 def read_table_clips(root: Path, table: Table, options: CsvOptions) -> LabelledClips:

@@ -8,7 +8,6 @@ neither (a third in 2020) are not used.
 from dataclasses import replace
 from pathlib import Path
 
-from earful.data.datasets.file_names import build_clips
 from earful.data.datasets.known_dataset import KnownDataset
 from earful.data.datasets.tables import Table, read_table_clips
 from earful.data.labels.clip import Clip, LabelledClips
@@ -29,7 +28,7 @@ def _read(root: Path, options: CsvOptions, _table: str) -> LabelledClips:
     clips = [_with_split(clip, splits) for clip in labelled.clips if clip.filename in splits]
     unused = len(labelled.clips) - len(clips)
     notes = [f"{unused} recordings are in neither part of fold 1 and are left out"] * bool(unused)
-    return build_clips(clips, labelled.problems, notes)
+    return LabelledClips.of_clips(clips, labelled.problems, notes)
 
 
 def _with_split(clip: Clip, splits: dict[str, str]) -> Clip:

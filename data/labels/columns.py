@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from earful.data.labels.clip import PROVENANCE_COLUMNS, Provenance
 from earful.data.labels.column_names import (
     COLUMN_NAMES,
     KINDS,
@@ -22,24 +23,34 @@ from earful.data.labels.missing_column import describe_missing_column
 from earful.data.labels.split_words import is_split_word
 from earful.data.labels.text_file import LabelsError
 from earful.data.labels.time_columns import TimeColumns, find_time_columns
+from earful.data.text.printable import printable_text
 
 
 @dataclass(frozen=True)
 class Columns:
     """The position in the header of each role that is read, the times among them.
 
-    ``notes`` say what is read under another name, and what looks like a role and is not read.
+    ``provenance_columns`` are the positions of those that our own exports add, ``unread`` the names
+    of all others. ``notes`` say what is read under another name, and what looks like a role and is
+    not read.
     """
 
     positions: Mapping[str, int]
     times: TimeColumns | None
     names: Mapping[str, str]
-    notes: Sequence[str] = field(default_factory=tuple)
+    provenance_columns: Mapping[str, int] = field(default_factory=dict)
+    unread: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def value(self, role: str, cells: Sequence[str]) -> str:
         """A row's text for a role; empty where the CSV has no such column, or the row is short."""
         position = self.positions.get(role, len(cells))
         return cells[position].strip() if position < len(cells) else ""
+
+    def provenance(self, cells: Sequence[str]) -> Provenance:
+        """Who gave a row's label, as far as the CSV says it."""
+        positions = self.provenance_columns.items()
+        return Provenance(**{name: printable_text(cells[i]) for name, i in positions})
 
 
 def find_columns(
@@ -80,7 +91,12 @@ def find_columns(
     times = find_time_columns(header, names, path, asked)
     read = {role: header[position].strip() for role, position in positions.items()}
     read |= {role: header[position].strip() for role, position in times.items()} if times else {}
-    return Columns(positions, times, read, tuple(_notes(header, names, read, asked)))
+    spelled = [name.strip().lower() for name in header]
+    provenance = {name: i for i, name in enumerate(spelled) if name in PROVENANCE_COLUMNS}
+    known = {"", *provenance, *(name.lower() for name in read.values())}
+    unread = [name for name, spelt in zip(header, spelled, strict=True) if spelt not in known]
+    notes = tuple(_notes(header, names, read, asked))
+    return Columns(positions, times, read, provenance, unread, notes)
 
 
 def _choose(

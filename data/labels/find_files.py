@@ -11,7 +11,7 @@ Not certain, and named only: two files for one name, one file for two names, ano
 of the one that is named.
 """
 
-import os
+import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.audio.system_files import is_system_name, walk_folders
+from earful.data.audio.system_files import visible_files
 
 # Beside a CSV, where datasets keep their recordings.
 CUSTOMARY_FOLDERS = ("audio", "recordings", "clips", "wavs", "wav", "sounds", "data")
@@ -28,15 +28,6 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 _MAX_FILES = 2_000_000
 
 Parts = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class FoundFiles:
-    """The path of each name, and notes on those that lie elsewhere or are not found."""
-
-    paths: Mapping[str, Path]
-    missing: frozenset[str]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,27 +52,30 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def find_files(names: Sequence[str], folder: Path, *, search_beside: bool) -> FoundFiles:
-    """Each distinct name with its path; a missing one with the path that it names.
+def find_files(
+    names: Sequence[str], folder: Path, *, search_beside: bool
+) -> tuple[dict[str, Path], list[str]]:
+    """Each distinct name with its path, and notes on those that lie elsewhere or are missing.
 
+    A missing one has the path that it names.
     With ``search_beside`` the folder was not given by the user, and customary ones beside it are
     searched too if none of the names is in it.
     """
-    distinct = dict.fromkeys(names)
-    paths = {name: folder / name for name in distinct}
+    paths = {name: folder / name for name in dict.fromkeys(names)}
     missing = [name for name, path in paths.items() if not _exists(path)]
     if not missing:
-        return FoundFiles(paths, frozenset(), ())
-    for root in _roots(folder, search_beside=search_beside and len(missing) == len(distinct)):
+        return paths, []
+    for root in _roots(folder, search_beside=search_beside and len(missing) == len(paths)):
         index = _Index(root)
         matches = _certain(index.match_all(missing))
         if matches:
             paths |= {name: root / match.path for name, match in matches.items()}
-            left = frozenset(missing) - matches.keys()
-            notes = [*_describe_matches(matches, root), *_describe_missing(left, distinct, index)]
-            return FoundFiles(paths, left, tuple(notes))
-    left = frozenset(missing)
-    return FoundFiles(paths, left, tuple(_describe_missing(left, distinct, _Index(folder))))
+            left = [name for name in missing if name not in matches]
+            return paths, [
+                *_describe_matches(matches, root),
+                *_describe_missing(left, len(paths), index),
+            ]
+    return paths, list(_describe_missing(missing, len(paths), _Index(folder)))
 
 
 def _roots(folder: Path, *, search_beside: bool) -> Iterator[Path]:
@@ -97,7 +91,8 @@ class _Index:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._by_end: dict[Parts, list[_Recording]] = defaultdict(list)
-        for relative in _walk(root):
+        recordings = filter(_is_recording, visible_files(root))
+        for relative in itertools.islice(recordings, _MAX_FILES):
             parts = _split(relative)
             recording = _Recording(relative, parts, _keys(parts))
             last = recording.keys[-1]
@@ -186,35 +181,19 @@ def _describe_matches(matches: Mapping[str, _Match], root: Path) -> Iterator[str
         yield f"{names} from the files taken {kind} (the first: {name!r} is {root / match.path})"
 
 
-def _describe_missing(
-    missing: frozenset[str], names: Mapping[str, None], index: _Index
-) -> Iterator[str]:
+def _describe_missing(missing: Sequence[str], n_names: int, index: _Index) -> Iterator[str]:
     if not missing:
         return
-    first = next(name for name in names if name in missing)
+    first = missing[0]
     why = index.match_all([first]).get(first)
     if isinstance(why, _Match):
         why = f"{why.path} has that name, but other rows name it too, or its folder differs"
     hint = f": {why}" if why else ""
     advice = "; --audio-dir names the folder, --columns filename=NAME another column"
     yield (
-        f"{len(missing)} of {len(names)} files are not in {index.root} (the first: {first!r}"
-        f"{hint}){advice if len(missing) == len(names) else ''}"
+        f"{len(missing)} of {n_names} files are not in {index.root} (the first: {first!r}"
+        f"{hint}){advice if len(missing) == n_names else ''}"
     )
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Recordings below a folder, relative to it with ``/``; links to folders are not followed."""
-    count = 0
-    for parent, folders, names in walk_folders(root):
-        folders[:] = sorted(name for name in folders if not is_system_name(name))
-        prefix = os.path.relpath(parent, root).replace(os.sep, "/") + "/"
-        for name in names:
-            if _is_recording(name) and not is_system_name(name):
-                count += 1
-                if count > _MAX_FILES:
-                    return
-                yield (prefix + name).removeprefix("./")
 
 
 def _split(name: str) -> Parts:

@@ -4,14 +4,13 @@ Clips of one recording, such as its windows, are in one part too, but where spea
 it. ``recordings`` names that of each clip; empty: each clip is one of its own.
 """
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from earful.data.labels.multilabel import (
     distinct_labels,
@@ -20,7 +19,7 @@ from earful.data.labels.multilabel import (
     split_labels,
 )
 from earful.data.labels.splits import SEED, VALIDATION_FRACTION, SplitError, find_folds
-from earful.data.labels.stratify import draw_stratified, rarest_labels
+from earful.data.labels.stratify import draw_stratified, group_parts, rarest_labels
 
 IndexArray = NDArray[np.int64]
 
@@ -111,12 +110,7 @@ def _speaker_group_folds(
             f"({label!r}); use fewer folds"
         )
     groups = [s or f"\0{first}" for s, first in zip(speakers, first_clips, strict=True)]
-    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=SEED)
-    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    with warnings.catch_warnings():  # _check_labels reports labels with too few clips
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        parts = [test for _, test in splitter.split(np.zeros(len(labels)), codes, groups)]
-    for number, test in enumerate(parts, 1):
+    for number, test in enumerate(group_parts(labels, groups, n_folds, SEED), 1):
         yield f"fold{number}", test
 
 
@@ -151,7 +145,7 @@ def _draw_validation(
         members[first_clips[i]].append(i)
     heads = {clips[0]: clips for clips in members.values()}
     of_recording = {
-        head: join_labels(label for i in clips for label in split_labels(labels[i]))
+        head: join_labels(distinct_labels(labels[i] for i in clips))
         for head, clips in heads.items()
     }
     drawn = _draw_recordings(name, of_recording)

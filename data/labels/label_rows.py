@@ -4,8 +4,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from earful.data.labels.clip import SPLITS, RowProblem
+from earful.data.labels.clip import SPLITS, Clip, ClipProblem
 from earful.data.labels.columns import Columns
 from earful.data.labels.label_cells import EMPTY_WORDS, read_label_cell
 from earful.data.labels.multilabel import find_label_problem, normalise_label
@@ -19,23 +20,10 @@ _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class LabelRow:
-    """A row by roles, before its file is looked for; times in the unit of their columns."""
-
-    line: int
-    filename: str
-    label: str
-    speaker: str
-    fold: str
-    split: str
-    start: float | None
-    end: float | None
-
-
-@dataclass(frozen=True)
 class RowReader:
     """Reads the rows of one table.
 
+    folder           of relative file names
     columns          where the roles are
     width            the number of columns
     label_separator  between several labels of one cell, beside ``|``; empty: none
@@ -43,14 +31,18 @@ class RowReader:
     required         roles without which a row is bad
     """
 
+    folder: Path
     columns: Columns
     width: int
     label_separator: str
     splits: Mapping[str, str]
     required: Sequence[str]
 
-    def read(self, row: TableRow) -> LabelRow | RowProblem:
-        """The values of a row, or the first problem that it has."""
+    def read(self, row: TableRow) -> Clip | ClipProblem:
+        """The clip of a row, or the first problem that it has.
+
+        Its path is that of the name as it stands, its times are in the unit of their columns.
+        """
         if row.problem or len(row.cells) != self.width:
             return _broken_row(row, self.columns, self.width)
         positions = self.columns.positions
@@ -59,32 +51,33 @@ class RowReader:
         label = read_label_cell(texts.get("label", ""), self.label_separator)
         problem = self._check(row.line, texts, label)
         times = problem or _read_times(row, self.columns, texts["filename"])
-        if isinstance(times, RowProblem):
+        if isinstance(times, ClipProblem):
             return times
-        return LabelRow(
-            line=row.line,
-            filename=texts["filename"],
-            label=normalise_label(label),
-            speaker=texts.get("speaker", ""),
+        return Clip(
+            row.line,
+            texts["filename"],
+            self.folder / texts["filename"],
+            normalise_label(label),
+            texts.get("speaker", ""),
+            self.splits.get(texts.get("split", ""), ""),
+            *times,
             fold=_read_fold(texts.get("fold", "")),
-            split=self.splits.get(texts.get("split", ""), ""),
-            start=times[0],
-            end=times[1],
+            provenance=self.columns.provenance(row.cells),
         )
 
-    def _check(self, line: int, texts: Mapping[str, str], label: str) -> RowProblem | None:
+    def _check(self, line: int, texts: Mapping[str, str], label: str) -> ClipProblem | None:
         filename, split = texts["filename"], texts.get("split", "")
         for role in self.required:
             if not (label if role == "label" else texts[role]):
-                return RowProblem(line, filename, role, "", f"the {role} is empty")
+                return ClipProblem.of_row(line, filename, role, "", f"the {role} is empty")
         if "label" in self.required and "://" in filename and _ADDRESS.match(filename):
             reason = "is an address; download the file and name the copy"
-            return RowProblem(line, filename, "filename", filename, reason)
+            return ClipProblem.of_row(line, filename, "filename", filename, reason)
         if label and (problem := find_label_problem(label)) is not None:
-            return RowProblem(line, filename, "label", label[:40], problem)
+            return ClipProblem.of_row(line, filename, "label", label[:40], problem)
         if split and split not in self.splits:
             reason = f"a split is one of {', '.join(SPLITS)}, or empty"
-            return RowProblem(line, filename, "split", split, reason)
+            return ClipProblem.of_row(line, filename, "split", split, reason)
         return None
 
 
@@ -97,16 +90,18 @@ def read_split_words(rows: Iterable[TableRow], columns: Columns) -> dict[str, st
     return normalise_splits(words)
 
 
-def _broken_row(row: TableRow, columns: Columns, width: int) -> RowProblem:
+def _broken_row(row: TableRow, columns: Columns, width: int) -> ClipProblem:
     cells, position = row.cells, columns.positions["filename"]
     filename = cells[position].strip().split("\n")[0] if position < len(cells) else ""
     if row.problem:
         longest = max(cells, key=lambda cell: cell.count("\n"))
-        return RowProblem(row.line, filename, _cell_name(longest, cells), longest[:40], row.problem)
+        return ClipProblem.of_row(
+            row.line, filename, _cell_name(longest, cells), longest[:40], row.problem
+        )
     column = str(len(cells) if len(cells) > width else len(cells) + 1)
     count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
     reason = f"the row has {count}, the header has {width}{_other_delimiter(cells, width)}"
-    return RowProblem(row.line, filename, column, cells[-1], reason)
+    return ClipProblem.of_row(row.line, filename, column, cells[-1], reason)
 
 
 def _other_delimiter(cells: Sequence[str], width: int) -> str:
@@ -126,7 +121,7 @@ def _read_fold(text: str) -> str:
 
 def _read_times(
     row: TableRow, columns: Columns, filename: str
-) -> tuple[float | None, float | None] | RowProblem:
+) -> tuple[float | None, float | None] | ClipProblem:
     if columns.times is None:
         return None, None
     texts = {role: row.cells[position].strip() for role, position in columns.times.items()}
@@ -138,14 +133,14 @@ def _read_times(
         try:
             times.append(parse_time(text) * (1e-3 if unit == "ms" else 1))
         except ValueError:
-            return RowProblem(row.line, filename, role, text, reason)
+            return ClipProblem.of_row(row.line, filename, role, text, reason)
         if not math.isfinite(times[-1]) or times[-1] < 0:
             reason = "a time is a finite number of seconds, 0 or more; whole files have none"
-            return RowProblem(row.line, filename, role, text, reason)
+            return ClipProblem.of_row(row.line, filename, role, text, reason)
     start, last = times
     end = start + last if "duration" in texts else last
     if end <= start:
         role = "duration" if "duration" in texts else "end"
         reason = f"must be later than the start, {start:g}" if role == "end" else "must be above 0"
-        return RowProblem(row.line, filename, role, texts[role], reason)
+        return ClipProblem.of_row(row.line, filename, role, texts[role], reason)
     return start, end

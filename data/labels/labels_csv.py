@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from earful.data.errors import did_you_mean_path
-from earful.data.labels.clip import Clip, LabelledClips, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.column_names import count_known
 from earful.data.labels.columns import Columns, find_columns
 from earful.data.labels.csv_options import PLAIN_CSV, REQUIRED_ROLES, CsvOptions, check_columns
@@ -32,12 +32,11 @@ from earful.data.labels.label_cells import (
     find_list_note,
     find_separator_note,
 )
-from earful.data.labels.label_rows import LabelRow, RowReader, read_split_words
+from earful.data.labels.label_rows import RowReader, read_split_words
 from earful.data.labels.row_clips import (
     find_clips,
     find_row_unit,
-    row_seconds,
-    to_clip,
+    in_seconds,
     without_repeats,
 )
 from earful.data.labels.table_file import OpenTable, TableRow, no_rows_message, open_table
@@ -49,7 +48,7 @@ _FIRST_ROWS = 200
 T = TypeVar("T")
 
 
-def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Clip | RowProblem]:
+def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Clip | ClipProblem]:
     """Read a CSV row by row, in constant memory; labels may be missing.
 
     Files are not looked for elsewhere, a last window may not overhang, and the first rows say the
@@ -59,7 +58,6 @@ def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Cli
         LabelsError: the file is missing, is no text, lacks the filename column, or has no rows.
     """
     _check_options(options)
-    folder = options.audio_dir or csv_path.parent
     with open_table(csv_path, count_known) as table:
         first, rows = _peek(table.rows)
         columns = _find_columns(table, first, options, ("filename",))
@@ -68,13 +66,9 @@ def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Cli
         reader = _reader(table, columns, first, options, ("filename",))
         head, everything = _peek(reader.read(row) for row in rows)
         lengths = FileLengths()
-        unit, _ = find_row_unit(head, columns, lambda row: folder / row.filename, lengths)
+        unit, _ = find_row_unit(head, columns, lengths)
         for row in everything:
-            if isinstance(row, LabelRow):
-                path = folder / row.filename
-                yield to_clip(row, path, row_seconds(row, path, unit, lengths))
-            else:
-                yield row
+            yield in_seconds(row, unit, lengths) if isinstance(row, Clip) else row
 
 
 def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClips:
@@ -98,8 +92,8 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
         read = [reader.read(row) for row in table_rows]
         cells = [columns.value("label", row.cells) for row in table_rows if not row.problem]
         notes = [*table.notes, *columns.notes, find_list_note(cells), find_empty_word_note(cells)]
-    problems = [row for row in read if isinstance(row, RowProblem)]
-    good = [row for row in read if isinstance(row, LabelRow)]
+    problems = [row for row in read if isinstance(row, ClipProblem)]
+    good = [row for row in read if isinstance(row, Clip)]
     try:
         clips, file_notes = find_clips(good, columns, csv_path, options)
     except LabelsError as error:  # of times, which other columns may explain
@@ -113,17 +107,8 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
         frozenset(columns.names),
         tuple(note for note in (*notes, *file_notes, separator_note) if note),
         tuple(columns.names.items()),
+        tuple(columns.unread),
     )
-
-
-def read_rows(csv_path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names in the header, and (line, cells) of every row, for columns of other meanings.
-
-    Raises:
-        LabelsError: as ``read_labels``.
-    """
-    with open_table(csv_path, count_known) as table:
-        return table.header, [(row.line, row.cells) for row in table.rows]
 
 
 def _check_options(options: CsvOptions) -> None:
@@ -166,5 +151,6 @@ def _reader(
     options: CsvOptions,
     required: Sequence[str],
 ) -> RowReader:
-    splits = read_split_words(rows, columns)
-    return RowReader(columns, len(table.header), options.label_separator, splits, required)
+    folder, splits = options.audio_dir or table.path.parent, read_split_words(rows, columns)
+    width, separator = len(table.header), options.label_separator
+    return RowReader(folder, columns, width, separator, splits, required)

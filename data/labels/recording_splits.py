@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from earful.data.labels.clip import Clip
-from earful.data.labels.multilabel import join_labels, split_labels
+from earful.data.labels.multilabel import distinct_labels, join_labels
 from earful.data.labels.splits import SEED, SplitMode, assign_splits
 
 # Clips of one file that the labels do not set apart themselves.
@@ -24,9 +24,7 @@ def assign_recording_splits(clips: Sequence[Clip], mode: SplitMode, seed: int = 
     for clip in clips:
         members.setdefault(_recording_of(clip), []).append(clip)
     whole = [
-        replace(
-            of[0], label=join_labels(label for clip in of for label in split_labels(clip.label))
-        )
+        replace(of[0], label=join_labels(distinct_labels(clip.label for clip in of)))
         for of in members.values()
     ]
     part = dict(zip(members, assign_splits(whole, mode, seed), strict=True))

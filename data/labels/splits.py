@@ -12,24 +12,23 @@ clips and three or more speakers are left to train on, else random clips.
 Multi-label clips are drawn so that each label keeps its share (``data.labels.stratify``).
 """
 
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from earful.data.errors import EarfulError
-from earful.data.labels.clip import Clip
+from earful.data.labels.clip import Clip, clips_by_label
 from earful.data.labels.multilabel import (
     distinct_labels,
     has_multiple_labels,
     sort_labels,
     split_labels,
 )
-from earful.data.labels.stratify import draw_stratified, rarest_labels
+from earful.data.labels.stratify import draw_stratified, group_parts, rarest_labels
 
 SplitMode = Literal["random", "speaker", "fold", "column"]
 SEED = 42
@@ -122,7 +121,7 @@ def _from_folds(clips: Sequence[Clip]) -> list[str]:
 def _check_labels(clips: Sequence[Clip]) -> None:
     if not clips:
         raise SplitError("no usable clips; nothing to split")
-    counts = _clips_by_label(clips)
+    counts = clips_by_label(clips)
     if len(counts) == 1:
         raise SplitError(
             f"all clips have the label {clips[0].label!r}; at least two labels are needed"
@@ -199,10 +198,7 @@ def _draw_speakers(
         raise SplitError(
             f"{len(pool)} clips, each of another label, are too few to split; add clips"
         )
-    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # labels rarer than folds are accepted
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        parts = [pool[part] for _, part in splitter.split(pool, _label_codes(labels), groups)]
+    parts = [pool[part] for part in group_parts(labels, groups, folds, seed)]
     non_trivial = [part for part in parts if 0 < len(part) < len(pool)]
     complete = [p for p in non_trivial if _keeps_every_label_in_training(clips, pool, p)]
     # The fold nearest to the requested size: with few speakers, sizes differ much.
@@ -213,17 +209,9 @@ def _keeps_every_label_in_training(
     clips: Sequence[Clip], pool: IndexArray, part: IndexArray
 ) -> bool:
     rest = np.setdiff1d(pool, part)
-    return _clips_by_label([clips[i] for i in rest]).keys() == (
-        _clips_by_label([clips[i] for i in pool]).keys()
+    return clips_by_label([clips[i] for i in rest]).keys() == (
+        clips_by_label([clips[i] for i in pool]).keys()
     )
-
-
-def _clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
-    return Counter(label for clip in clips for label in split_labels(clip.label))
-
-
-def _label_codes(labels: Sequence[str]) -> IndexArray:
-    return np.unique(np.asarray(labels), return_inverse=True)[1]
 
 
 def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) -> IndexArray:
@@ -231,12 +219,12 @@ def _draw_validation(clips: Sequence[Clip], splits: Sequence[str], seed: int) ->
     speakers = {clips[i].speaker for i in pool if clips[i].speaker}
     if len(speakers) > 2 and not shared_speakers(clips, splits):
         return _draw_speakers(clips, pool, VALIDATION_FRACTION, seed)
-    counts = _clips_by_label([clips[i] for i in pool])
+    counts = clips_by_label([clips[i] for i in pool])
     candidates = np.array(
         [i for i in pool if all(counts[label] > 1 for label in split_labels(clips[i].label))]
     )
     if len(candidates) == 0 or len(candidates) < 2 * len(
-        _clips_by_label([clips[i] for i in candidates])
+        clips_by_label([clips[i] for i in candidates])
     ):
         raise SplitError(
             "too few clips for a validation part; give every label at least four clips"
@@ -248,7 +236,7 @@ def _check_training_labels(clips: Sequence[Clip], splits: Sequence[str]) -> None
     by_split: dict[str, set[str]] = defaultdict(set)
     for clip, split in zip(clips, splits, strict=True):
         by_split[split].update(split_labels(clip.label))
-    untrained = sorted(_clips_by_label(clips).keys() - by_split["train"])
+    untrained = sorted(clips_by_label(clips).keys() - by_split["train"])
     if untrained:
         raise SplitError(
             f"labels with no clip in the training part: {', '.join(map(repr, untrained))}. "

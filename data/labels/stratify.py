@@ -1,10 +1,12 @@
-"""Stratified sampling of multi-label clips; scikit-learn's supports one label per clip only."""
+"""Stratified parts: of whole groups, and of multi-label clips, which scikit-learn's are not."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 from earful.data.labels.multilabel import distinct_labels, split_labels
 
@@ -15,6 +17,17 @@ def rarest_labels(labels: Sequence[str]) -> list[str]:
     """The rarest label of each clip, by which a split of whole speakers is stratified."""
     clips = Counter(label for text in labels for label in split_labels(text))
     return [min(split_labels(text), key=lambda label: (clips[label], label)) for text in labels]
+
+
+def group_parts(
+    labels: Sequence[str], groups: Sequence[str], n_parts: int, seed: int
+) -> list[IndexArray]:
+    """Parts (positions,) of whole groups, in which each label keeps its share if it can."""
+    splitter = StratifiedGroupKFold(n_splits=n_parts, shuffle=True, random_state=seed)
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    with warnings.catch_warnings():  # labels rarer than parts: the callers report what matters
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        return [part for _, part in splitter.split(np.zeros(len(labels)), codes, groups)]
 
 
 def draw_stratified(labels: Sequence[str], size: int, seed: int) -> IndexArray:

@@ -16,7 +16,7 @@ _NOT_WESTERN = re.compile(r"[^\W\d_a-zA-Z]{3}")
 
 
 class LabelsError(EarfulError):
-    """The CSV itself cannot be used; bad rows are ``RowProblem`` instead."""
+    """The CSV itself cannot be used; bad rows are ``ClipProblem`` instead."""
 
 
 def find_encoding(path: Path) -> tuple[str, str]:

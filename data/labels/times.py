@@ -8,12 +8,12 @@ refused with the reason: most likely they belong to the recordings from which th
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from earful.data.audio.audio_length import read_duration_and_rate
 from earful.data.audio.decode import AudioError
+from earful.data.labels.clip import Clip
 from earful.data.labels.text_file import LabelsError
 from earful.data.labels.time_columns import TimeUnit
 
@@ -28,16 +28,6 @@ _CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
 _LEAST: dict[TimeUnit, float] = {"ms": 20, "samples": 160}
 _UNIT_NAMES = {"ms": "milliseconds", "samples": "samples"}
 WHOLE_FILES = "--columns start=,end="
-
-
-@dataclass(frozen=True)
-class Span:
-    """The times of a row, in the unit of its table."""
-
-    line: int
-    path: Path
-    start: float
-    end: float
 
 
 class FileLengths:
@@ -62,15 +52,22 @@ class FileLengths:
             return time / length[1] if length else 0.0
         return time * 1e-3 if unit == "ms" else time
 
-    def is_inside(self, span: Span, unit: TimeUnit) -> bool | None:
-        """Whether a span lies in its file, or at least begins there as the last of its windows.
+    def in_seconds(self, clip: Clip, unit: TimeUnit) -> tuple[float, float] | None:
+        """Start and end, in seconds, of a clip with times in ``unit``; None for a whole file."""
+        if clip.span is None:
+            return None
+        start, end = (self.to_seconds(time, unit, clip.path) for time in clip.span)
+        return start, end
+
+    def is_inside(self, clip: Clip, unit: TimeUnit) -> bool | None:
+        """Whether a clip lies in its file, or at least begins there as the last of its windows.
 
         None if the file cannot be read.
         """
-        length = self.find(span.path)
-        if length is None:
+        length, span = self.find(clip.path), self.in_seconds(clip, unit)
+        if length is None or span is None:
             return None
-        start, end = (self.to_seconds(time, unit, span.path) for time in (span.start, span.end))
+        start, end = span
         if end <= length[0] + ROUNDING_SECONDS:
             return True
         return start < length[0] and end - start < length[0]
@@ -99,16 +96,12 @@ def find_window(spans: Iterable[tuple[float, float]]) -> float | None:
     return usual * _SAME_SECONDS if 2 * count > len(lengths) else None
 
 
-def is_window(
-    start_seconds: float | None, end_seconds: float | None, window_seconds: float
-) -> bool:
+def is_window(span: tuple[float, float] | None, window_seconds: float) -> bool:
     """Whether a clip has the length of the table's windows."""
-    if start_seconds is None or end_seconds is None:
-        return False
-    return abs(end_seconds - start_seconds - window_seconds) <= 2 * _SAME_SECONDS
+    return span is not None and abs(span[1] - span[0] - window_seconds) <= 2 * _SAME_SECONDS
 
 
-def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tuple[TimeUnit, str]:
+def find_unit(unit: TimeUnit, clips: Sequence[Clip], lengths: FileLengths) -> tuple[TimeUnit, str]:
     """The unit of times, and a note if the numbers say that it is not seconds.
 
     ``unit`` is what the names of the columns say, if anything.
@@ -116,48 +109,48 @@ def find_unit(unit: TimeUnit, spans: Sequence[Span], lengths: FileLengths) -> tu
     Raises:
         LabelsError: most times lie beyond their files in every unit.
     """
-    some = spans[:: max(1, len(spans) // _PROBES)]
+    some = clips[:: max(1, len(clips) // _PROBES)]
     share = _share_inside(some, unit or "s", lengths)
-    if share is None or len(spans) < _MIN_ROWS or share >= 0.5:
+    if share is None or len(clips) < _MIN_ROWS or share >= 0.5:
         return unit or "s", ""
-    for other in () if unit else _units_of_numbers(spans):
-        if (_share_inside(_last_of_files(spans), other, lengths) or 0) > 0.9:
+    for other in () if unit else _units_of_numbers(clips):
+        if (_share_inside(_last_of_files(clips), other, lengths) or 0) > 0.9:
             return other, (
                 f"times are read as {_UNIT_NAMES[other]}: as seconds, most of them are beyond "
                 f"their files; {WHOLE_FILES} takes whole files"
             )
-    raise LabelsError(_beyond_message(spans, unit or "s", lengths))
+    raise LabelsError(_beyond_message(clips, unit or "s", lengths))
 
 
-def _units_of_numbers(spans: Sequence[Span]) -> Sequence[TimeUnit]:
+def _units_of_numbers(clips: Sequence[Clip]) -> Sequence[TimeUnit]:
     """The units that whole numbers may have: most clips of sounds last 20 ms or more."""
-    whole = all(time.is_integer() for span in spans for time in (span.start, span.end))
-    usual = median(span.end - span.start for span in spans)
+    spans = [clip.span for clip in clips if clip.span is not None]
+    whole = all(time.is_integer() for span in spans for time in span)
+    usual = median(end - start for start, end in spans)
     return [unit for unit, least in _LEAST.items() if whole and usual >= least]
 
 
-def _last_of_files(spans: Sequence[Span]) -> Sequence[Span]:
-    """The last span of each of some files, which are spread over the table."""
-    last: dict[Path, Span] = {}
-    for span in spans:
-        if span.path not in last or span.end > last[span.path].end:
-            last[span.path] = span
+def _last_of_files(clips: Sequence[Clip]) -> Sequence[Clip]:
+    """The last clip of each of some files, which are spread over the table."""
+    last: dict[Path, Clip] = {}
+    for clip in clips:
+        last[clip.path] = max(last.get(clip.path, clip), clip, key=lambda c: c.end_seconds or 0.0)
     return list(last.values())[:: max(1, len(last) // _PROBES)]
 
 
-def _share_inside(spans: Sequence[Span], unit: TimeUnit, lengths: FileLengths) -> float | None:
-    """The share of spans that lie in their files; None if no file can be read."""
-    inside = [known for span in spans if (known := lengths.is_inside(span, unit)) is not None]
+def _share_inside(clips: Sequence[Clip], unit: TimeUnit, lengths: FileLengths) -> float | None:
+    """The share of clips that lie in their files; None if no file can be read."""
+    inside = [known for clip in clips if (known := lengths.is_inside(clip, unit)) is not None]
     return sum(inside) / len(inside) if inside else None
 
 
-def _beyond_message(spans: Sequence[Span], unit: TimeUnit, lengths: FileLengths) -> str:
-    beyond = [span for span in spans if lengths.is_inside(span, unit) is False]
+def _beyond_message(clips: Sequence[Clip], unit: TimeUnit, lengths: FileLengths) -> str:
+    beyond = [clip for clip in clips if lengths.is_inside(clip, unit) is False]
     first = beyond[0]
-    end = lengths.to_seconds(first.end, unit, first.path)
+    _, end = lengths.in_seconds(first, unit) or (0.0, 0.0)
     length = lengths.find(first.path)
     return (
-        f"{len(beyond)} of {len(spans)} rows end beyond their file (the first: line {first.line} "
+        f"{len(beyond)} of {len(clips)} rows end beyond their file (the first: line {first.line} "
         f"ends at {end:g} s, {first.path.name} at {length[0] if length else 0:.3g} s): start and "
         "end are likely times of another recording, from which these files were cut; "
         f"{WHOLE_FILES} takes the whole files"

@@ -1,10 +1,10 @@
 """What lies at a path that a command does not take, and the command that does: for its error."""
 
-from collections.abc import Iterator
+import itertools
 from pathlib import Path
 
 from earful.data.audio.containers import AUDIO_SUFFIXES
-from earful.data.audio.system_files import is_system_name, walk_folders
+from earful.data.audio.system_files import visible_files
 from earful.data.errors import command
 
 # In a run folder (training.trainer.checkpoint) and a dataset (data.dataset.dataset).
@@ -41,7 +41,7 @@ def describe_own_folder(folder: Path) -> str:
 def _describe_folder(folder: Path, *, importing: bool) -> str:
     if (folder / _LABELS_CSV).is_file():
         return f"{folder} is a folder with a labels CSV; give that: {folder / _LABELS_CSV}"
-    files = list(_files(folder))
+    files = [Path(name) for name in itertools.islice(visible_files(folder), _MAX_FILES)]
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
     import_command = command("labels", "import", folder, "--out", _LABELS_CSV)
     if not importing and any(path.suffix.lower() in _TOOL_SUFFIXES for path in files):
@@ -88,16 +88,3 @@ def _describe_file(path: Path, *, importing: bool) -> str:
 
 def _export(run: Path) -> str:
     return command("export", run, "--out", "model.onnx")
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The first files below a folder, relative to it, but hidden ones and those of systems."""
-    n_files = 0
-    for parent, folders, names in walk_folders(folder):
-        folders[:] = sorted(name for name in folders if not is_system_name(name))
-        for name in sorted(names):
-            if n_files == _MAX_FILES:
-                return
-            if not is_system_name(name):
-                n_files += 1
-                yield (Path(parent) / name).relative_to(folder)

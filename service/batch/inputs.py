@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
 from earful.data.audio.decode import END_TOLERANCE_SECONDS
-from earful.data.labels.clip import RowProblem
+from earful.data.labels.clip import ClipProblem
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import stream_rows
 from earful.service.batch.errors import BatchError
@@ -132,8 +132,11 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _from_csv(path: Path, options: CsvOptions) -> Iterator[Input]:
     for row in stream_rows(path, options):
-        if isinstance(row, RowProblem):
-            yield Input(row.filename or f"{path}:{row.line}", problem=f"bad_row: {row}")
+        if isinstance(row, ClipProblem):
+            yield Input(
+                row.filename or f"{path}:{row.line}",
+                problem=f"bad_row: line {row.line}, {row.message}",
+            )
             continue
         location = row.filename if is_remote(row.filename) else str(row.path)
         yield Input(

@@ -1,12 +1,12 @@
 """Adds annotations. Rows are never changed: an annotator's last row about a recording counts."""
 
 import math
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.records import (
     FeedbackAnnotation,
     IdempotencyKeyReused,
@@ -45,19 +45,6 @@ def add_annotation(
         .returning(annotations_table.c.id)
     )
     return SubmitResult(int(added.scalar_one()), annotation.sha256, False, recording_saved)
-
-
-def add_annotation_in_transaction(
-    database: FeedbackDatabase, annotation: FeedbackAnnotation
-) -> SubmitResult:
-    """``add_annotation`` in a transaction of its own.
-
-    Raises:
-        IdempotencyKeyReused: as ``add_annotation``.
-        DatabaseUnavailable: the database cannot be written.
-    """
-    with database.write_transaction(annotation.annotator) as connection:
-        return add_annotation(connection, annotation)
 
 
 def _check_rate(connection: Connection, sender: str, max_per_hour: int) -> None:
@@ -101,19 +88,12 @@ def _find_duplicate(connection: Connection, annotation: FeedbackAnnotation) -> i
 
 
 def _column_values(annotation: FeedbackAnnotation) -> dict[str, Any]:
-    prediction = annotation.prediction
-    return {
-        "sha256": annotation.sha256,
-        "annotator": annotation.annotator,
-        "label": annotation.label,
-        "speaker": annotation.speaker,
-        "comment": annotation.comment,
-        "source": annotation.source,
-        "predicted_label": prediction.label if prediction else "",
-        "predicted_score": prediction.score if prediction else None,
-        "model_name": prediction.model_name if prediction else "",
-        "model_version": prediction.model_version if prediction else "",
-        "idempotency_key": annotation.idempotency_key,
+    values = asdict(annotation)
+    prediction = values.pop("prediction") or {}
+    return values | {
+        "predicted_label": prediction.get("label", ""),
+        "predicted_score": prediction.get("score"),
+        "model_name": prediction.get("model_name", ""),
+        "model_version": prediction.get("model_version", ""),
         "created_at": timestamp(),
-        "sender": annotation.sender,
     }

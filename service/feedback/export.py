@@ -1,15 +1,16 @@
-"""Exports feedback as a labels CSV for training."""
+"""Feedback as labelled clips to retrain a model with, and as a labels CSV."""
 
 import csv
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.annotations.annotation import printable_text
 from earful.data.atomic_write import staged_folder
+from earful.data.labels.clip import Clip, LabelledClips, Provenance
 from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.printable import printable_text
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.majority import (
@@ -30,14 +31,6 @@ UNUSABLE = "not a label: too long, not printable, or the name of a rejected clip
 
 
 @dataclass(frozen=True)
-class FeedbackRecording:
-    """A recording that can be trained on, and its label."""
-
-    path: Path
-    resolved: ResolvedLabel
-
-
-@dataclass(frozen=True)
 class SkippedRecording:
     """A label of a recording that is left out, and why."""
 
@@ -48,21 +41,11 @@ class SkippedRecording:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A labels CSV with ``clips`` rows at ``path``, and the recordings left out."""
+    """A labels CSV with ``clips`` rows at ``path``, and the number of labels left out by reason."""
 
     path: Path
     clips: int
-    skipped: tuple[SkippedRecording, ...]
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Number of labels left out, by reason."""
-        return count_reasons(self.skipped)
-
-
-def count_reasons(skipped: Iterable[SkippedRecording]) -> dict[str, int]:
-    """Number of labels left out, by reason."""
-    return dict(Counter(entry.reason for entry in skipped))
+    reasons: dict[str, int]
 
 
 def write_snapshot(
@@ -83,18 +66,53 @@ def write_snapshot(
         OutputError: the folder holds something else or cannot be written.
     """
     usable, skipped = find_usable(database, recording_store)
-    rows = [_csv_row(recording) for recording in usable]
+    rows = [_csv_row(entry, path) for entry, path in usable]
     with staged_folder(folder, LABELS_FILE) as staging:
         _write(staging / LABELS_FILE, _COLUMNS, rows, mark=mark)
         skipped_rows = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
         _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), skipped_rows, mark=mark)
-    return Snapshot(folder.absolute() / LABELS_FILE, len(rows), tuple(skipped))
+    return Snapshot(folder.absolute() / LABELS_FILE, len(rows), _count_reasons(skipped))
+
+
+def labelled_clips(
+    database: FeedbackDatabase,
+    recording_store: RecordingStore,
+    trust: Collection[str],
+    known_labels: Collection[str],
+) -> LabelledClips:
+    """The clips of all saved recordings that have a label, to retrain a model with.
+
+    ``trust`` are annotators whose labels count more than others' and overrule curated ones;
+    ``known_labels`` are those of the model. The notes are on labels that are left out.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be read.
+    """
+    rules = VoteRules(frozenset(trust), frozenset(known_labels))
+    usable, skipped = find_usable(database, recording_store, rules)
+    notes = [
+        f"{count} labels of recordings left out: {reason}"
+        for reason, count in _count_reasons(skipped).items()
+    ]
+    return LabelledClips.of_clips([_clip(entry, path) for entry, path in usable], (), notes)
+
+
+def _clip(entry: ResolvedLabel, path: Path) -> Clip:
+    return Clip(
+        0,
+        str(path),
+        path,
+        entry.label,
+        entry.speaker,
+        provenance=Provenance(SOURCE, ", ".join(dict.fromkeys(entry.agreeing)), entry.created_at),
+        may_overrule=entry.is_trusted,
+    )
 
 
 def find_usable(
     database: FeedbackDatabase, recording_store: RecordingStore, rules: VoteRules = EVERY_VOTE
-) -> tuple[list[FeedbackRecording], list[SkippedRecording]]:
-    """The recordings to train on, sorted by SHA-256, and the labels left out.
+) -> tuple[list[tuple[ResolvedLabel, Path]], list[SkippedRecording]]:
+    """The labels to train on with their recordings, sorted by SHA-256, and the labels left out.
 
     Raises:
         DatabaseUnavailable: the database cannot be read.
@@ -104,7 +122,7 @@ def find_usable(
         recordings = {
             row.sha256: row for row in find_recordings(connection, (r.sha256 for r in resolved))
         }
-    usable: list[FeedbackRecording] = []
+    usable: list[tuple[ResolvedLabel, Path]] = []
     skipped: list[SkippedRecording] = []
     for entry in resolved:
         row = recordings.get(entry.sha256)
@@ -122,8 +140,12 @@ def find_usable(
         elif not _has_size(path, row.n_bytes):
             skipped.append(SkippedRecording(entry.sha256, entry.label, MISSING))
         else:
-            usable.append(FeedbackRecording(path, entry))
+            usable.append((entry, path))
     return usable, skipped
+
+
+def _count_reasons(skipped: Iterable[SkippedRecording]) -> dict[str, int]:
+    return dict(Counter(entry.reason for entry in skipped))
 
 
 def _has_size(path: Path, n_bytes: int) -> bool:
@@ -135,10 +157,9 @@ def _has_size(path: Path, n_bytes: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == n_bytes
 
 
-def _csv_row(recording: FeedbackRecording) -> Sequence[str]:
-    entry = recording.resolved
+def _csv_row(entry: ResolvedLabel, path: Path) -> Sequence[str]:
     return [
-        str(recording.path),
+        str(path),
         entry.label,
         entry.speaker,
         SOURCE,

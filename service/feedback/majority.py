@@ -51,13 +51,10 @@ class ResolvedLabel:
     speaker          the last speaker given with that label; empty when there is none
     annotators       all annotators whose labels count, in the order of their annotations
     agreeing         those of them who gave the label
-    n_votes          number of annotators who gave the label
     is_tie           no majority: no label, not used for training
     is_trusted       a trusted annotator gave the label, or two annotators of different senders did:
                      it may overrule a curated label
     unusable         labels that were left out
-    predicted_label  the model's prediction at the last annotation
-    model_version    version of that model
     created_at       time of the last annotation: ISO 8601, UTC
     """
 
@@ -66,12 +63,9 @@ class ResolvedLabel:
     speaker: str
     annotators: tuple[str, ...]
     agreeing: tuple[str, ...]
-    n_votes: int
     is_tie: bool
     is_trusted: bool
     unusable: tuple[str, ...]
-    predicted_label: str
-    model_version: str
     created_at: str
 
 
@@ -106,12 +100,9 @@ def _resolve(rows: Sequence[Any], rules: VoteRules) -> ResolvedLabel:
         speaker=speakers[-1] if speakers else "",
         annotators=tuple(row.annotator for row in counted),
         agreeing=tuple(row.annotator for row in agreeing),
-        n_votes=len(agreeing),
         is_tie=is_tie,
         is_trusted=_is_trusted(agreeing, rules),
         unusable=tuple(row.label for row in rows if not rules.is_usable(row.label)),
-        predicted_label=rows[-1].predicted_label,
-        model_version=rows[-1].model_version,
         created_at=rows[-1].created_at,
     )
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from earful.data.annotations.annotation import printable_text
 from earful.data.text.json_input import STRICT
+from earful.data.text.printable import printable_text
 from earful.service.label_studio.label_config import Control
 
 MAX_TASKS = 1000

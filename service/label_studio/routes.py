@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from earful.data.annotations.annotation import printable_text
 from earful.data.audio.decode import AudioError
+from earful.data.text.printable import printable_text
 from earful.service.classifier import Prediction
 from earful.service.core.defaults import SCORE_DIGITS
 from earful.service.core.errors import RequestError, json_response

@@ -13,9 +13,9 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from earful.data.annotations.annotation import Problem
 from earful.data.annotations.resolve_paths import is_label_studio_path, locate
 from earful.data.audio.decode import AudioError, read_file
+from earful.data.labels.clip import ClipProblem
 from earful.service.core.settings import Settings
 
 _MAX_DOWNLOADS = 4
@@ -54,8 +54,8 @@ class TaskAudio:
 
     def _read(self, reference: str, deadline: float) -> bytes:
         root = self._settings.label_studio_root
-        path = Problem("", "missing_file", "") if root is None else locate(reference, root)
-        if not isinstance(path, Problem):
+        path = ClipProblem(0, "", "missing_file", "") if root is None else locate(reference, root)
+        if not isinstance(path, ClipProblem):
             return read_file(path, self._limits)
         url = self._url(reference)
         if url is None or path.code == "no_audio":

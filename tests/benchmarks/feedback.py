@@ -17,13 +17,13 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.core.settings import Settings
-from earful.service.feedback.annotations import add_annotation_in_transaction
 from earful.service.feedback.database import open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.records import FeedbackAnnotation
 from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
+from tests.fixtures.feedback import add_in_transaction
 from tests.fixtures.synthetic_audio import noise, wav
 
 UPLOAD = wav(noise(4_278 / 8_000, 0.1))  # 8,600 bytes
@@ -45,9 +45,7 @@ def main(database: Annotated[str | None, typer.Option()] = None) -> None:
         store = open_database(DatabaseAddress.parse(database or f"sqlite:///{folder}/posts.db"))
         started = time.perf_counter()
         for n in range(POSTS):
-            add_annotation_in_transaction(
-                store, FeedbackAnnotation("0" * 64, "7", f"{started}-{n}")
-            )
+            add_in_transaction(store, FeedbackAnnotation("0" * 64, "7", f"{started}-{n}"))
         milliseconds = 1e3 * (time.perf_counter() - started) / POSTS
         print(f"store a label: {milliseconds:.2f} ms ({store.address})")
         store.close()

@@ -30,8 +30,8 @@ from earful.training.releases.register import register
 from earful.training.reports.results_report import write_results_report
 from earful.training.reports.results_summary import summarise_results
 from earful.training.retraining.job import RetrainJob
-from earful.training.retraining.plan import RetrainOptions, read_new_clips
-from earful.training.retraining.plan_retraining import plan_retraining
+from earful.training.retraining.plan import RetrainOptions
+from earful.training.retraining.plan_retraining import plan_retraining, read_new_clips
 from earful.training.runs.run_metrics import measure_split
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
 from earful.training.trainer.trainer import FitResult
@@ -200,7 +200,7 @@ def test_new_multi_label_clips_are_skipped_and_named_in_retraining(chords: Chord
     labelled = read_labels(chords.labels_csv)
     few = LabelledClips(labelled.clips[40:56], (), labelled.columns)
     new_clips, problems = read_new_clips(few, FeatureConfig.for_rate(8_000), "new.csv")
-    assert {new_clip.clip.label for new_clip in new_clips} == {"high"}
+    assert {new_clip.label for new_clip in new_clips} == {"high"}
     assert {problem.code for problem in problems} == {"multiple_labels"}
     assert len(new_clips) + len(problems) == 16
 

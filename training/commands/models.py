@@ -154,7 +154,7 @@ def promote(
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Make a version champion; services that serve the name load it within two seconds."""
-    from earful.training.retraining.idempotency import gate_failures
+    from earful.training.retraining.gate_report import gate_failures
 
     if "@" in name:
         model, _, wanted = name.partition("@")

@@ -36,7 +36,6 @@ from earful.training.commands.options import AudioDirOption, DeviceOption, JsonO
 
 if TYPE_CHECKING:
     from earful.data.labels.clip import LabelledClips
-    from earful.training.retraining.feedback_labels import FeedbackLabels
     from earful.training.retraining.job import RetrainOutcome
 
 
@@ -109,10 +108,9 @@ def retrain(
     """
     from earful.models.registry.registry import Registry
     from earful.service.feedback.export import SOURCE
-    from earful.training.retraining.base import champion_labels
     from earful.training.retraining.job import RetrainJob, RetrainOutcome
     from earful.training.retraining.plan import RetrainOptions
-    from earful.training.retraining.plan_retraining import plan_retraining
+    from earful.training.retraining.plan_retraining import champion_labels, plan_retraining
     from earful.training.retraining.retrain import retrain as run_retraining
     from earful.training.runs.progress import training_progress
 
@@ -140,11 +138,10 @@ def retrain(
     model_registry = Registry(registry)
     if from_feedback:
         known_labels = champion_labels(model_registry, name)
-        read = _read_feedback_labels(feedback, saved_recordings, trust or [], known_labels)
-        labelled, source, origins = read.labels, SOURCE, read.origins
+        labelled = _read_feedback_labels(feedback, saved_recordings, trust or [], known_labels)
+        source = SOURCE
     else:
         labelled, source = _read_csv_labels(new, csv_options(audio_dir, columns, label_separator))
-        origins = None
     job = RetrainJob(
         model_registry,
         name,
@@ -152,7 +149,6 @@ def retrain(
         source,
         options,
         work,
-        origins,
         promote=not no_promote,
         device=device,
         on_stage=lambda stage: echo(stage, err=True),
@@ -191,16 +187,16 @@ def _read_csv_labels(new: Path | None, options: CsvOptions) -> "tuple[LabelledCl
 
 def _read_feedback_labels(
     url: str, saved_recordings: Path, trust: list[str], known_labels: tuple[str, ...]
-) -> "FeedbackLabels":
+) -> "LabelledClips":
     from earful.service.commands.feedback import opened_database
     from earful.service.feedback.audio_files import RecordingStore
-    from earful.training.retraining.feedback_labels import read_feedback
+    from earful.service.feedback.export import labelled_clips
 
     with opened_database(url) as database:
-        read = read_feedback(database, RecordingStore(saved_recordings), trust, known_labels)
-    for reason, count in read.left_out.items():
-        print_message(f"{count} labels of recordings left out: {reason}")
-    return read
+        labelled = labelled_clips(database, RecordingStore(saved_recordings), trust, known_labels)
+    for note in labelled.notes:
+        print_message(note)
+    return labelled
 
 
 def _outcome_dict(name: str, outcome: "RetrainOutcome") -> dict[str, object]:

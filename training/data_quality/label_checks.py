@@ -3,10 +3,10 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
-from earful.data.labels.clip import Clip
+from earful.data.labels.clip import Clip, clips_by_label
 from earful.data.labels.multilabel import join_labels, split_labels
 from earful.training.data_quality.finding import Finding, format_clip_count, make_finding
 
@@ -23,7 +23,7 @@ def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
 
     The suggestion is the complete label text of the clip, also where it has several labels.
     """
-    counts = count_clips_by_label(clips)
+    counts = clips_by_label(clips)
     variants = _find_label_variants(counts)
     typos = dict(
         _find_label_typos({label: n for label, n in counts.items() if label not in variants})
@@ -47,14 +47,9 @@ def check_label_names(clips: Sequence[Clip]) -> list[Finding]:
     ]
 
 
-def count_clips_by_label(clips: Iterable[Clip]) -> Counter[str]:
-    """Number of clips of each label."""
-    return Counter(label for clip in clips for label in split_labels(clip.label))
-
-
 def check_balance(clips: Sequence[Clip]) -> Iterator[Finding]:
     """Findings on labels with far fewer or far more clips than the median label."""
-    counts = count_clips_by_label(clips)
+    counts = clips_by_label(clips)
     median_count = median(counts.values()) if counts else 0
     for label, n in counts.items():
         message = f"{label!r} has {format_clip_count(n)}; the median label has {median_count:g}"

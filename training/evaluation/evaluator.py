@@ -168,10 +168,9 @@ def evaluate_model(
         if run_noise_test
         else []
     )
-    bad_rows = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
     return Evaluation(
         metrics=metrics,
-        failed=(*bad_rows, *unknown, *classified.failed, *rejection.failed),
+        failed=(*labelled.problems, *unknown, *classified.failed, *rejection.failed),
         notes=(*notes, *rejection.notes),
         model=model,
         confidence=confidence,
@@ -247,7 +246,7 @@ def _classify_clips(
     predictions = classify_or_error(classifier, waveforms())
     for done, (clip, prediction) in enumerate(zip(clips, predictions, strict=True), 1):
         if isinstance(prediction, AudioError):
-            classified.failed.append(ClipProblem.from_audio_error(clip, prediction))
+            classified.failed.append(clip.audio_problem(prediction))
         else:
             classified.predictions.append((clip, prediction))
         progress(done, len(clips))
@@ -302,7 +301,7 @@ def _split_by_known_label(
     known = [clip for clip in clips if labels.issuperset(split_labels(clip.label))]
     message = f"the model has the labels {', '.join(classifier.labels)}"
     unknown = [
-        ClipProblem(clip.line, clip.filename, "unknown_label", f"label {clip.label!r}: {message}")
+        clip.problem("unknown_label", f"label {clip.label!r}: {message}")
         for clip in clips
         if not labels.issuperset(split_labels(clip.label))
     ]

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from earful.data.annotations.annotation import Problem
 from earful.data.annotations.audacity import SUFFIX, looks_like_track, read_tracks
 from earful.data.annotations.tracks import AudioFolder, text_lines
 from earful.data.errors import EarfulError, did_you_mean_path
-from earful.data.labels.clip import Clip, ClipProblem, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import stream_rows
 from earful.data.labels.text_file import LabelsError
@@ -120,18 +119,14 @@ def _track_rows(source: Path, options: CsvOptions, failed: list[ClipProblem]) ->
         yield annotation.path.name, annotation.path, event
     for skipped in tracks.skipped:
         if skipped.code != "no_events":
-            failed.append(_failed(skipped))
+            failed.append(skipped)
             continue
-        path = audio.find_for_track(Path(skipped.location), SUFFIX)
-        if isinstance(path, Problem):
-            failed.append(_failed(path))
+        path = audio.find_for_track(Path(skipped.filename), SUFFIX)
+        if isinstance(path, ClipProblem):
+            failed.append(path)
         else:
             yield path.name, path, None
-    failed += map(_failed, tracks.problems)
-
-
-def _failed(problem: Problem) -> ClipProblem:
-    return ClipProblem(0, problem.location, problem.code, problem.message)
+    failed += tracks.problems
 
 
 def _csv_rows(source: Path, options: CsvOptions, failed: list[ClipProblem]) -> Iterator[_Row]:
@@ -139,21 +134,21 @@ def _csv_rows(source: Path, options: CsvOptions, failed: list[ClipProblem]) -> I
     if found_instead:
         raise LabelsError(found_instead)
     for row in stream_rows(source, options):
-        problem = row if isinstance(row, RowProblem) else _find_problem(row)
+        problem = row if isinstance(row, ClipProblem) else _find_problem(row)
         if problem is not None:
-            failed.append(ClipProblem.from_row_problem(problem))
+            failed.append(problem)
         elif isinstance(row, Clip):
             yield row.filename, row.path, _true_event(row)
 
 
-def _find_problem(row: Clip) -> RowProblem | None:
+def _find_problem(row: Clip) -> ClipProblem | None:
     """Why a row is neither an event nor a recording without any; None if it is one of them."""
     has_times = row.start_seconds is not None
     if bool(row.label) == has_times:
         return None
     reason = "an event has a label, a start and an end; a recording without events has none of them"
     column = "label" if has_times else "start"
-    return RowProblem(row.line, row.filename, column, "", reason)
+    return ClipProblem.of_row(row.line, row.filename, column, "", reason)
 
 
 def _true_event(row: Clip) -> TrueEvent | None:

@@ -9,18 +9,16 @@ source      origin of the row, as "dataset NAME" or "dataset NAME, corrected by 
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 from earful.data.audio.fingerprint import audio_hash
 from earful.data.audio.pcm import as_float
 from earful.data.dataset.dataset import ALL_CLIPS_FILENAME, Dataset
-from earful.data.labels.clip import Clip
+from earful.data.labels.clip import Clip, Provenance
 from earful.data.labels.labels_csv import read_labels
 from earful.training.config.train_config import TrainingError
 
-_CORRECTED_BY = ", corrected by "
 COLUMNS = (
     "filename",
     "label",
@@ -34,50 +32,25 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class ManifestRow:
-    """One clip; times are in seconds inside its file, None for the whole file."""
-
-    path: Path
-    label: str
-    speaker: str
-    split: str
-    start_seconds: float | None
-    end_seconds: float | None
-    sha256: str
-    audio_hash: str
-    source: str
-
-    @classmethod
-    def from_clip(
-        cls, clip: Clip, *, split: str, sha256: str, audio_hash: str, source: str
-    ) -> Self:
-        return cls(
-            path=clip.path.absolute(),
-            label=clip.label,
-            speaker=clip.speaker,
-            split=split,
-            start_seconds=clip.start_seconds,
-            end_seconds=clip.end_seconds,
-            sha256=sha256,
-            audio_hash=audio_hash,
-            source=source,
-        )
-
-    @property
-    def origin(self) -> str:
-        """Where the file comes from, whoever corrected its label."""
-        return self.source.partition(_CORRECTED_BY)[0]
-
-    def with_label(self, label: str, source: str) -> "ManifestRow":
-        """The same clip with another label; its file is still that of its own source."""
-        named = source if self.origin == source else f"{self.origin}{_CORRECTED_BY}{source}"
-        return replace(self, label=label, source=named)
+def to_row(clip: Clip) -> Clip:
+    """What data.csv keeps of a clip, whose absolute path is its name."""
+    path = clip.path.absolute()
+    return Clip(
+        0,
+        str(path),
+        path,
+        clip.label,
+        clip.speaker,
+        clip.split,
+        clip.start_seconds,
+        clip.end_seconds,
+        sha256=clip.sha256,
+        audio_hash=clip.audio_hash,
+        provenance=Provenance(clip.provenance.source),
+    )
 
 
-def rows_of_dataset(
-    dataset: Dataset, source: str, split: str | None = None
-) -> Iterator[ManifestRow]:
+def rows_of_dataset(dataset: Dataset, source: str, split: str | None = None) -> Iterator[Clip]:
     """The rows of a prepared dataset; all get ``split`` where it is given.
 
     Raises:
@@ -97,25 +70,30 @@ def rows_of_dataset(
             f"{labels_csv} does not match its dataset; prepare it again with `earful prepare`"
         )
     for i, clip in enumerate(labelled.clips):
-        yield ManifestRow.from_clip(
-            clip,
-            split=split or clip.split,
-            sha256=hashes[i],
-            audio_hash=audio_hash(as_float(waveforms[i])),
-            source=source,
+        yield to_row(
+            replace(
+                clip,
+                split=split or clip.split,
+                sha256=hashes[i],
+                audio_hash=audio_hash(as_float(waveforms[i])),
+                provenance=Provenance(source),
+            )
         )
 
 
-def to_csv(rows: Iterable[ManifestRow]) -> bytes:
+def to_csv(rows: Iterable[Clip]) -> bytes:
     """The content of data.csv, UTF-8."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_format_row(row) for row in rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        times = map(_format_seconds, (row.start_seconds, row.end_seconds))
+        labelling = (row.path, row.label, row.speaker, row.split)
+        writer.writerow([*labelling, *times, row.sha256, row.audio_hash, row.provenance.source])
     return text.getvalue().encode()
 
 
-def from_csv(content: bytes, source_name: str) -> list[ManifestRow]:
+def from_csv(content: bytes, source_name: str) -> list[Clip]:
     """The rows of a data.csv; ``source_name`` names it in errors.
 
     Raises:
@@ -133,31 +111,20 @@ def from_csv(content: bytes, source_name: str) -> list[ManifestRow]:
         ) from error
 
 
-def _format_row(row: ManifestRow) -> dict[str, object]:
-    return {
-        "filename": row.path,
-        "label": row.label,
-        "speaker": row.speaker,
-        "split": row.split,
-        "start": _format_seconds(row.start_seconds),
-        "end": _format_seconds(row.end_seconds),
-        "sha256": row.sha256,
-        "audio_hash": row.audio_hash,
-        "source": row.source,
-    }
-
-
-def _parse_row(values: dict[str, str]) -> ManifestRow:
-    return ManifestRow(
-        path=Path(values["filename"]),
-        label=values["label"],
-        speaker=values["speaker"],
-        split=values["split"],
-        start_seconds=_parse_seconds(values["start"]),
-        end_seconds=_parse_seconds(values["end"]),
+def _parse_row(values: dict[str, str]) -> Clip:
+    name, start, end = (values[column] for column in ("filename", "start", "end"))
+    return Clip(
+        0,
+        name,
+        Path(name),
+        values["label"],
+        values["speaker"],
+        values["split"],
+        _parse_seconds(start),
+        _parse_seconds(end),
         sha256=values["sha256"],
         audio_hash=values["audio_hash"],
-        source=values["source"],
+        provenance=Provenance(values["source"]),
     )
 
 

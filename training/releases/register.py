@@ -9,6 +9,7 @@ from typing import Any
 
 from earful.data.atomic_write import json_bytes
 from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
+from earful.data.labels.clip import Clip
 from earful.data.labels.text_file import LabelsError
 from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import (
@@ -25,8 +26,8 @@ from earful.training.evaluation.evaluator import EvaluationError, evaluate_model
 from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.metrics.calibration import format_threshold
-from earful.training.releases.manifest import ManifestRow, rows_of_dataset, to_csv
-from earful.training.releases.run_data import RunData, find_run_data
+from earful.training.releases.manifest import rows_of_dataset, to_csv
+from earful.training.releases.run_data import find_run_data
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 # Part of the training data hash if there were negatives (``training.loaders.auxiliary_data``).
@@ -52,15 +53,19 @@ def register(
     Raises:
         EarfulError: ``source`` is not a run or model, or was trained on other data.
     """
-    rows = _rows(data, extra)
+    if data is None and extra is not None:
+        raise TrainingError("--extra needs --data, the dataset that it was added to")
+    dataset = None if data is None else open_dataset(data)
+    auxiliary = AuxiliaryData(extra=None if extra is None else open_dataset(extra))
+    rows = _rows(dataset, auxiliary.extra)
     with tempfile.TemporaryDirectory() as folder:
         model, checkpoint = source, None
         if source.is_dir():
             model, checkpoint = Path(folder) / MODEL_FILE, (source / BEST_CHECKPOINT)
             export(source, model)
         bundle = open_bundle(model)
-        if data is not None:
-            _check_data(bundle, open_dataset(data), extra)
+        if dataset is not None:
+            _check_data(bundle, dataset, auxiliary)
         metrics = _evaluate_test_rows(model, rows, Path(folder)) or bundle.metadata.metrics
         files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
     return registry.register(name, files, note=note, alias=alias)
@@ -90,18 +95,17 @@ def register_with_data(
     Raises:
         EarfulError: as ``register``.
     """
-    found = RunData(data) if data is not None else find_run_data(source)
-    reason = found.reason
-    if found.folder is not None:
+    found, reason = (data, "") if data is not None else find_run_data(source)
+    if found is not None:
         try:
             version = register(
-                registry, name, source, data=found.folder, extra=extra, note=note, alias=alias
+                registry, name, source, data=found, extra=extra, note=note, alias=alias
             )
-            return RegisteredVersion(version, found.folder)
+            return RegisteredVersion(version, found)
         except (DatasetError, LabelsError, TrainingError, EvaluationError) as error:
             if data is not None or extra is not None:
                 raise
-            reason = f"{found.folder}, the dataset of the run, cannot be used: {error}"
+            reason = f"{found}, the dataset of the run, cannot be used: {error}"
     version = register(registry, name, source, extra=extra, note=note, alias=alias)
     return RegisteredVersion(version, None, reason)
 
@@ -115,7 +119,7 @@ def trained_with_negatives(registry: Registry, name: str, version: Version) -> b
 def version_files(
     model: Path,
     metrics: Mapping[str, Any],
-    rows: Sequence[ManifestRow],
+    rows: Sequence[Clip],
     note: str,
     *,
     checkpoint: Path | None = None,
@@ -134,9 +138,7 @@ def version_files(
     return files
 
 
-def model_card(
-    bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[ManifestRow], note: str
-) -> str:
+def model_card(bundle: Bundle, metrics: Mapping[str, Any], rows: Sequence[Clip], note: str) -> str:
     """A model card (Mitchell et al., arXiv:1810.03993) as Markdown: model, data, metrics."""
     metadata = bundle.metadata
     features = metadata.features
@@ -171,7 +173,7 @@ def _pretrained_lines(pretrained: dict[str, str] | None) -> list[str]:
     return [f"- pretrained weights: {pretrained['source']}, licence {pretrained['licence']}"]
 
 
-def _data_lines(rows: Sequence[ManifestRow], data_hash: str) -> list[str]:
+def _data_lines(rows: Sequence[Clip], data_hash: str) -> list[str]:
     if not rows:
         return [f"Not registered; training data hash {data_hash}."]
     lines = ["| part | clips | speakers |", "|---|---|---|"]
@@ -179,7 +181,7 @@ def _data_lines(rows: Sequence[ManifestRow], data_hash: str) -> list[str]:
         clips = [row for row in rows if row.split == part]
         speakers = {row.speaker for row in clips} - {""}
         lines.append(f"| {part} | {len(clips)} | {len(speakers) or 'unknown'} |")
-    sources = Counter(row.source for row in rows)
+    sources = Counter(row.provenance.source for row in rows)
     lines += ["", *(f"- {count} clips from {source}" for source, count in sources.most_common())]
     return lines
 
@@ -203,19 +205,15 @@ def _metric_lines(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _rows(data: Path | None, extra: Path | None) -> list[ManifestRow]:
-    if data is None:
-        if extra is not None:
-            raise TrainingError("--extra needs --data, the dataset that it was added to")
-        return []
-    rows = list(rows_of_dataset(open_dataset(data), f"dataset {data.name}"))
-    if extra is not None:
-        rows += rows_of_dataset(open_dataset(extra), f"dataset {extra.name}", split="train")
+def _rows(dataset: Dataset | None, extra: Dataset | None) -> list[Clip]:
+    rows: list[Clip] = []
+    for data, split in ((dataset, None), (extra, "train")):
+        if data is not None:
+            rows += rows_of_dataset(data, f"dataset {data.folder.name}", split)
     return rows
 
 
-def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
-    auxiliary = AuxiliaryData(extra=open_dataset(extra) if extra else None)
+def _check_data(bundle: Bundle, dataset: Dataset, auxiliary: AuxiliaryData) -> None:
     data_hash = auxiliary.content_hash(dataset)
     trained_on = bundle.metadata.training_data_hash.partition(_NEGATIVES_MARK)[0]
     if trained_on != data_hash:
@@ -225,7 +223,7 @@ def _check_data(bundle: Bundle, dataset: Dataset, extra: Path | None) -> None:
         )
 
 
-def _evaluate_test_rows(model: Path, rows: Sequence[ManifestRow], folder: Path) -> dict[str, Any]:
+def _evaluate_test_rows(model: Path, rows: Sequence[Clip], folder: Path) -> dict[str, Any]:
     """Metrics of the test rows, with the serving classifier; empty without test rows."""
     test = [row for row in rows if row.split == "test"]
     if not test:

@@ -1,6 +1,5 @@
 """The data of a run that is registered: its own dataset where none is named."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.dataset.dataset import open_dataset
@@ -12,26 +11,18 @@ from earful.training.releases.manifest import from_csv
 from earful.training.runs.run_dataset import read_run_dataset
 
 
-@dataclass(frozen=True)
-class RunData:
-    """The dataset to register a run with; None with the reason why there is none."""
-
-    folder: Path | None
-    reason: str = ""
-
-
-def find_run_data(source: Path) -> RunData:
-    """The dataset that a run was trained on, if it still is there."""
+def find_run_data(source: Path) -> tuple[Path | None, str]:
+    """The dataset that a run was trained on, if it still is there, else None and the reason."""
     if not source.is_dir():
-        return RunData(None, f"{source} is a model file, which does not name its run and data")
+        return None, f"{source} is a model file, which does not name its run and data"
     folder = read_run_dataset(source)
     if folder is None:
-        return RunData(None, f"the run {source} does not say what dataset it was trained on")
+        return None, f"the run {source} does not say what dataset it was trained on"
     try:
         open_dataset(folder)
     except EarfulError as error:
-        return RunData(None, f"the dataset of the run cannot be used: {error}")
-    return RunData(folder)
+        return None, f"the dataset of the run cannot be used: {error}"
+    return folder, ""
 
 
 def retraining_obstacle(registry: RegistryReader, name: str, version: Version) -> str:

@@ -4,54 +4,45 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from earful.data.labels.clip import Clip, ClipProblem
-from earful.training.releases.manifest import ManifestRow
-from earful.training.retraining.corrections import HashedClip
 
-TimeSpan = tuple[float, float]
+_WHOLE_FILE = (0.0, float("inf"))
 
 
 class Deduplicator:
-    """Sorts new clips into ``added`` rows and ``corrections`` (new labels), by audio hash."""
+    """Sorts new clips into ``added`` ones and ``corrections`` (new labels), by audio hash."""
 
-    def __init__(self, base: Sequence[ManifestRow], removed: Sequence[str], source: str) -> None:
-        self._removed, self._source = removed, source
+    def __init__(self, base: Sequence[Clip], removed: Sequence[str]) -> None:
+        self._removed = removed
         # Among rows with the same audio, a test row takes precedence.
         self._base_rows = {
             row.audio_hash: row for row in sorted(base, key=lambda r: r.split == "test")
         }
-        self._test_rows: dict[str, list[ManifestRow]] = defaultdict(list)
+        self._test_rows: dict[str, list[Clip]] = defaultdict(list)
         for row in base:
             if row.split == "test":
                 self._test_rows[row.sha256].append(row)
         self._first_clips: dict[str, Clip] = {}
         self._conflicts: set[str] = set()
-        self.added: dict[str, ManifestRow] = {}
-        self.corrections: dict[str, HashedClip] = {}
+        self.added: dict[str, Clip] = {}
+        self.corrections: dict[str, Clip] = {}
         self.problems: list[ClipProblem] = []
         self.duplicates = 0
 
-    def add(self, hashed: HashedClip) -> None:
+    def add(self, clip: Clip) -> None:
         """Process one clip."""
-        clip = hashed.clip
-        first = self._first_clips.setdefault(hashed.audio_hash, clip)
+        first = self._first_clips.setdefault(clip.audio_hash, clip)
         if clip.label in self._removed:
             self._reject(
                 clip, "removed_label", f"its label {clip.label!r} is one of --remove-labels"
             )
         elif first is not clip:
-            self._handle_repeat(clip, first, hashed.audio_hash)
-        elif hashed.audio_hash in self._base_rows:
-            self._handle_known_audio(hashed, self._base_rows[hashed.audio_hash])
-        elif (overlap := self._find_overlap(hashed)) is not None:
+            self._handle_repeat(clip, first)
+        elif clip.audio_hash in self._base_rows:
+            self._handle_known_audio(clip, self._base_rows[clip.audio_hash])
+        elif (overlap := self._find_overlap(clip)) is not None:
             self._reject_test_audio(clip, overlap)
         else:
-            self.added[hashed.audio_hash] = ManifestRow.from_clip(
-                clip,
-                split=clip.split,
-                sha256=hashed.sha256,
-                audio_hash=hashed.audio_hash,
-                source=self._source,
-            )
+            self.added[clip.audio_hash] = clip
 
     def drop_conflicts(self) -> None:
         """Drop audio that the new rows label in two ways."""
@@ -59,8 +50,7 @@ class Deduplicator:
             self.added.pop(audio_hash, None)
             self.corrections.pop(audio_hash, None)
 
-    def _handle_known_audio(self, hashed: HashedClip, known: ManifestRow) -> None:
-        clip = hashed.clip
+    def _handle_known_audio(self, clip: Clip, known: Clip) -> None:
         if known.split != "test":
             if clip.split == "test":
                 reason = f"its split is test, but its audio is training data ({known.path.name})"
@@ -68,38 +58,36 @@ class Deduplicator:
             elif known.label == clip.label:
                 self.duplicates += 1
             else:
-                self.corrections[hashed.audio_hash] = hashed
-        elif known.label == clip.label and (clip.split == "test" or known.source == self._source):
+                self.corrections[clip.audio_hash] = clip
+        elif known.label == clip.label and (
+            clip.split == "test" or known.provenance.source == clip.provenance.source
+        ):
             self.duplicates += 1  # a held-out clip of an earlier retraining
         else:
             self._reject_test_audio(clip, known)
 
-    def _find_overlap(self, hashed: HashedClip) -> ManifestRow | None:
+    def _find_overlap(self, clip: Clip) -> Clip | None:
         """A test row of the same file with an overlapping time span."""
-        own_span = _time_span(hashed.clip.start_seconds, hashed.clip.end_seconds)
-        for row in self._test_rows.get(hashed.sha256, ()):
-            row_span = _time_span(row.start_seconds, row.end_seconds)
-            if own_span[0] < row_span[1] and row_span[0] < own_span[1]:
+        start, end = clip.span or _WHOLE_FILE
+        for row in self._test_rows.get(clip.sha256, ()):
+            row_start, row_end = row.span or _WHOLE_FILE
+            if start < row_end and row_start < end:
                 return row
         return None
 
-    def _handle_repeat(self, clip: Clip, first: Clip, audio_hash: str) -> None:
+    def _handle_repeat(self, clip: Clip, first: Clip) -> None:
         if clip.label == first.label:
             self.duplicates += 1
             return
-        self._conflicts.add(audio_hash)
+        self._conflicts.add(clip.audio_hash)
         reason = (
             f"labelled {clip.label!r}, but the same audio in {first.location} is {first.label!r}"
         )
         self._reject(clip, "two_labels", reason)
 
-    def _reject_test_audio(self, clip: Clip, known: ManifestRow) -> None:
+    def _reject_test_audio(self, clip: Clip, known: Clip) -> None:
         reason = f"its audio is in the frozen test set ({known.path.name})"
         self._reject(clip, "in_test_set", reason)
 
     def _reject(self, clip: Clip, code: str, reason: str) -> None:
-        self.problems.append(ClipProblem(clip.line, clip.filename, code, reason))
-
-
-def _time_span(start: float | None, end: float | None) -> TimeSpan:
-    return (0.0, float("inf")) if start is None or end is None else (start, end)
+        self.problems.append(clip.problem(code, reason))

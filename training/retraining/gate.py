@@ -171,18 +171,8 @@ def _compare_group(
         )
     elif kind == "all" and p_value < SIGNIFICANCE:
         reason = f"all clips: worse by the paired test ({lost} lost, {won} won, p {p_value:.3f})"
-    return GateCheck(
-        kind=kind,
-        name=name,
-        clips=len(group),
-        champion=sum(champion_correct) / len(group),
-        candidate=sum(candidate_correct) / len(group),
-        lost=lost,
-        won=won,
-        p_value=p_value,
-        passed=not reason,
-        reason=reason,
-    )
+    before, after = (sum(correct) / len(group) for correct in (champion_correct, candidate_correct))
+    return GateCheck(kind, name, len(group), before, after, lost, won, p_value, not reason, reason)
 
 
 def _check_new_label(
@@ -190,24 +180,16 @@ def _check_new_label(
 ) -> GateCheck:
     n_correct = sum(pair.candidate == pair.clip.label for pair in group)
     accuracy = n_correct / max(1, len(group))
-    passed = accuracy >= min_new_label_accuracy and bool(group)
-    reason = (
-        f"new label {name!r}: {n_correct} of {len(group)} held-out clips correct, "
-        f"{100 * min_new_label_accuracy:g} % required"
-    )
+    reason = ""
     if not group:
         reason = f"new label {name!r}: no held-out clips; give three or more clips of the label"
+    elif accuracy < min_new_label_accuracy:
+        reason = (
+            f"new label {name!r}: {n_correct} of {len(group)} held-out clips correct, "
+            f"{100 * min_new_label_accuracy:g} % required"
+        )
     return GateCheck(
-        kind="new label",
-        name=name,
-        clips=len(group),
-        champion=None,
-        candidate=accuracy,
-        lost=0,
-        won=n_correct,
-        p_value=1.0,
-        passed=passed,
-        reason="" if passed else reason,
+        "new label", name, len(group), None, accuracy, 0, n_correct, 1.0, not reason, reason
     )
 
 

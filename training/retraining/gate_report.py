@@ -1,12 +1,13 @@
 """Reports of the gate: gate.json and report.html."""
 
+import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import json_bytes
 from earful.data.labels.clip import Clip
 from earful.models.registry.records import Version
+from earful.models.registry.registry import Registry
 from earful.training.metrics.classification import wilson_interval
 from earful.training.reports.html_clips import ClipMedia, load_labelled_clip
 from earful.training.reports.html_page import render_page
@@ -16,24 +17,6 @@ from earful.training.retraining.plan import Plan
 GATE, REPORT = "gate.json", "report.html"
 # Clips with media in each section: keeps the page at a few megabytes.
 _MAX_CLIPS = 12
-
-
-@dataclass(frozen=True)
-class GateReportRow:
-    """A gate check for the page, in percent, with the candidate's 95 % interval (Wilson)."""
-
-    check: GateCheck
-    champion: float | None
-    candidate: float
-    low: float
-    high: float
-
-    @classmethod
-    def from_check(cls, check: GateCheck) -> "GateReportRow":
-        """Convert the shares of a check to percent."""
-        low, high = wilson_interval(round(check.candidate * check.clips), check.clips)
-        champion = None if check.champion is None else 100 * check.champion
-        return cls(check, champion, 100 * check.candidate, 100 * low, 100 * high)
 
 
 def report_files(
@@ -67,7 +50,7 @@ def render_report(
     comparable = [pair for pair in predictions if pair.champion is not None]
     lost = [pair for pair in comparable if pair.champion == pair.clip.label != pair.candidate]
     won = [pair for pair in comparable if pair.candidate == pair.clip.label != pair.champion]
-    rows = [GateReportRow.from_check(check) for check in gate_result.checks]
+    rows = [(check, *_interval(check)) for check in gate_result.checks]
     return render_page(
         "retrain.html",
         name=name,
@@ -76,7 +59,7 @@ def render_report(
         gate_result=gate_result,
         overall=rows[0],
         groups=[
-            (kind, [row for row in rows if row.check.kind == kind])
+            (kind, [row for row in rows if row[0].kind == kind])
             for kind in ("label", "speaker", "new label")
         ],
         lost=_with_media(lost, private),
@@ -84,6 +67,13 @@ def render_report(
         n_lost=len(lost),
         n_won=len(won),
     )
+
+
+def _interval(check: GateCheck) -> tuple[float, float]:
+    """The 95 % interval (Wilson) of the candidate's accuracy; all of it without a clip."""
+    if not check.clips:
+        return 0.0, 1.0
+    return wilson_interval(round(check.candidate * check.clips), check.clips)
 
 
 def _with_media(
@@ -96,3 +86,11 @@ def _clip_media(clip: Clip, private: Collection[Path]) -> ClipMedia:
     if clip.path in private:
         return ClipMedia(missing="no audio: recordings of feedback are not copied")
     return load_labelled_clip(clip)
+
+
+def gate_failures(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
+    """The gate failures of a version; empty if it passed or was not compared."""
+    if GATE not in version.files:
+        return ()
+    checks = json.loads(registry.read(name, version, GATE))["checks"]
+    return tuple(check["reason"] for check in checks if not check["passed"])

@@ -1,6 +1,6 @@
 """A retraining as it is asked for, and what came of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,6 @@ from earful.models.registry.records import CHAMPION, Version
 from earful.models.registry.registry import Registry
 from earful.models.registry.standing import VersionStanding
 from earful.service.core.label_changes import LabelChange
-from earful.training.retraining.corrections import LabelOrigin
 from earful.training.retraining.gate import GateResult
 from earful.training.retraining.plan import Plan, RetrainOptions
 from earful.training.runs.progress import TrainingProgress
@@ -21,9 +20,8 @@ from earful.training.runs.progress import TrainingProgress
 class RetrainJob:
     """New labels for a model of the registry, and how to retrain it.
 
-    ``source`` names the labels in the data of the new version, ``origins`` (by file) who gave those
-    of feedback; ``on_stage`` is called with the name of each stage, ``progress`` with the number of
-    epochs.
+    ``source`` names the labels in the data of the new version. ``on_stage`` is called with the name
+    of each stage, ``progress`` with the number of epochs.
     """
 
     registry: Registry
@@ -32,7 +30,6 @@ class RetrainJob:
     source: str
     options: RetrainOptions
     work: Path
-    origins: Mapping[Path, LabelOrigin] | None = None
     promote: bool = True
     device: TrainingDevice = "auto"
     on_stage: Callable[[str], None] = lambda stage: None

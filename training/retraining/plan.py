@@ -10,22 +10,16 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from earful.data.audio.decode import AudioError
-from earful.data.audio.fingerprint import audio_hash
-from earful.data.dataset.late_ends import up_to_end
-from earful.data.dataset.reader import measure_clips
-from earful.data.features.config import FeatureConfig
-from earful.data.labels.clip import ClipProblem, LabelledClips
-from earful.data.labels.multilabel import has_multiple_labels, sort_labels
+from earful.data.labels.clip import Clip, ClipProblem
+from earful.data.labels.multilabel import sort_labels
 from earful.service.core.label_changes import LabelChange, list_changes, list_kept
 from earful.training.config.train_config import TrainingError
-from earful.training.releases.manifest import ManifestRow
-from earful.training.retraining.corrections import HashedClip, LabelOrigin, changed_rows, csv_origin
+from earful.training.releases.manifest import to_row
+from earful.training.retraining.corrections import changed_rows, relabel
 from earful.training.retraining.deduplicator import Deduplicator
 
 # Held-out shares of a new label whose clips have no split.
@@ -52,18 +46,13 @@ class RetrainOptions:
     min_new_label_accuracy: float = 0.8
 
 
-def hash_request(hashed_clips: Sequence[HashedClip], options: RetrainOptions) -> str:
+def hash_request(new_clips: Sequence[Clip], options: RetrainOptions) -> str:
     """Hash of clips and options, which identifies a repeated request.
 
     Not part of it is what makes no difference to the model: where the clips lie, the order of
     clips and labels, and ``skip_bad``, without which bad rows only stop the same retraining.
     """
-    clips = sorted(
-        {
-            (clip.audio_hash, clip.clip.label, clip.clip.speaker, clip.clip.split)
-            for clip in hashed_clips
-        }
-    )
+    clips = sorted({(clip.audio_hash, clip.label, clip.speaker, clip.split) for clip in new_clips})
     values = dataclasses.asdict(options) | {"remove_labels": sorted(set(options.remove_labels))}
     del values["skip_bad"]
     request = [clips, values]
@@ -84,7 +73,7 @@ class Plan:
     kept_labels           clips of the base that keep their curated label (``corrections``)
     """
 
-    rows: tuple[ManifestRow, ...]
+    rows: tuple[Clip, ...]
     new: frozenset[str]
     added: int
     corrected: int
@@ -152,50 +141,11 @@ class Plan:
         return "\n".join([*lines, *(f"skipped: {problem}" for problem in self.problems)])
 
 
-def read_new_clips(
-    labelled: LabelledClips,
-    features: FeatureConfig,
-    source: str,
-    origins: Mapping[Path, LabelOrigin] | None = None,
-) -> tuple[list[HashedClip], list[ClipProblem]]:
-    """Hash the usable clips, at the model's sample rate; list the problems of the others.
-
-    ``origins`` has those of labels from feedback, by file; others are of the labels CSV ``source``.
-    """
-    problems = [ClipProblem.from_row_problem(problem) for problem in labelled.problems]
-    problems += [
-        ClipProblem(
-            clip.line,
-            clip.filename,
-            "multiple_labels",
-            f"label {clip.label!r}: the model has one label per clip",
-        )
-        for clip in labelled.clips
-        if has_multiple_labels(clip.label)
-    ]
-    usable = [clip for clip in labelled.clips if not has_multiple_labels(clip.label)]
-    hashed_clips: list[HashedClip] = []
-    for clip, measured in measure_clips(usable, features):
-        if isinstance(measured, AudioError):
-            problems.append(ClipProblem.from_audio_error(clip, measured))
-        else:
-            hashed_clips.append(
-                HashedClip(
-                    up_to_end(clip, measured.seconds),
-                    measured.sha256,
-                    audio_hash(measured.window),
-                    (origins or {}).get(clip.path) or csv_origin(source, clip),
-                )
-            )
-    return hashed_clips, problems
-
-
 def make_plan(
-    base: Sequence[ManifestRow],
-    hashed_clips: Sequence[HashedClip],
+    base: Sequence[Clip],
+    new_clips: Sequence[Clip],
     problems: Sequence[ClipProblem],
     options: RetrainOptions,
-    source: str,
 ) -> Plan:
     """Combine base rows and new clips to the rows of the next version.
 
@@ -203,7 +153,7 @@ def make_plan(
         TrainingError: unknown labels without ``add_labels``, labels to remove that do not exist, no
             test set, a label with too few clips, or unusable rows without ``skip_bad``.
     """
-    hashed_clips, unknown_label_problems = _filter_known_labels(base, hashed_clips, options)
+    known_clips, unknown_label_problems = _filter_known_labels(base, new_clips, options)
     remaining = [row for row in base if row.label not in options.remove_labels]
     test_hashes = {row.audio_hash for row in remaining if row.split == "test"}
     if not test_hashes:
@@ -212,9 +162,9 @@ def make_plan(
             "with a dataset that has test clips"
         )
     usable = [row for row in remaining if row.split == "test" or row.audio_hash not in test_hashes]
-    deduplicator = Deduplicator(usable, options.remove_labels, source)
-    for hashed in hashed_clips:
-        deduplicator.add(hashed)
+    deduplicator = Deduplicator(usable, options.remove_labels)
+    for clip in known_clips:
+        deduplicator.add(clip)
     deduplicator.drop_conflicts()
     rejected = [*problems, *unknown_label_problems, *deduplicator.problems]
     if rejected and not options.skip_bad:
@@ -223,8 +173,8 @@ def make_plan(
     added = _assign_splits(deduplicator.added, known_labels)
     corrections = deduplicator.corrections
     corrected_base = [
-        row.with_label(corrections[row.audio_hash].clip.label, source)
-        if row.audio_hash in corrections
+        relabel(row, new.label, new.provenance.source)
+        if (new := corrections.get(row.audio_hash)) is not None
         else row
         for row in usable
     ]
@@ -248,20 +198,21 @@ def make_plan(
     )
 
 
-def _require_enough_clips(rows: Sequence[ManifestRow]) -> None:
+def _require_enough_clips(rows: Sequence[Clip]) -> None:
     trained = {row.label for row in rows if row.split == "train"}
     for label in sort_labels(row.label for row in rows):
         clips = [row for row in rows if row.label == label]
         if label not in trained or len(clips) < 2:
             raise TrainingError(
                 f"the label {label!r} would have {len(clips)} clips, too few for training and test "
-                f"({clips[0].path.name} from {clips[0].source}); add clips, or correct the label"
+                f"({clips[0].path.name} from {clips[0].provenance.source}); add clips, or correct "
+                "the label"
             )
 
 
 def _filter_known_labels(
-    base: Sequence[ManifestRow], hashed_clips: Sequence[HashedClip], options: RetrainOptions
-) -> tuple[list[HashedClip], list[ClipProblem]]:
+    base: Sequence[Clip], new_clips: Sequence[Clip], options: RetrainOptions
+) -> tuple[list[Clip], list[ClipProblem]]:
     """The clips with known (or added) labels, and problems of the others."""
     known = {row.label for row in base}
     if missing := sort_labels(set(options.remove_labels) - known):
@@ -269,12 +220,12 @@ def _filter_known_labels(
             f"no label {', '.join(map(repr, missing))} to remove; the model has "
             f"{', '.join(sort_labels(known))}"
         )
-    unknown = sort_labels({hashed.clip.label for hashed in hashed_clips} - known)
+    unknown = sort_labels({clip.label for clip in new_clips} - known)
     if options.add_labels:
         known |= set(unknown)
     elif unknown and not options.skip_bad:
         named = ", ".join(map(repr, unknown[:_MAX_LISTED]))
-        first = next(hashed.clip for hashed in hashed_clips if hashed.clip.label == unknown[0])
+        first = next(clip for clip in new_clips if clip.label == unknown[0])
         raise TrainingError(
             f"unknown labels: {named} (the first: {first.location}). The model has "
             f"{', '.join(sort_labels(known))}; correct them, add them with --add-labels, or skip "
@@ -282,19 +233,17 @@ def _filter_known_labels(
         )
     if len(known - set(options.remove_labels)) < 2:
         raise TrainingError("fewer than two labels would remain; remove fewer with --remove-labels")
-    unknown_clips = [hashed.clip for hashed in hashed_clips if hashed.clip.label not in known]
     problems = [
-        ClipProblem(
-            clip.line, clip.filename, "unknown_label", f"the model has no label {clip.label!r}"
-        )
-        for clip in unknown_clips
+        clip.problem("unknown_label", f"the model has no label {clip.label!r}")
+        for clip in new_clips
+        if clip.label not in known
     ]
-    return [hashed for hashed in hashed_clips if hashed.clip.label in known], problems
+    return [clip for clip in new_clips if clip.label in known], problems
 
 
-def _assign_splits(added: Mapping[str, ManifestRow], known: set[str]) -> list[ManifestRow]:
+def _assign_splits(added: Mapping[str, Clip], known: set[str]) -> list[Clip]:
     """Added rows with a split: their own, else held out for a share of new labels, else train."""
-    by_label: dict[str, list[ManifestRow]] = defaultdict(list)
+    by_label: dict[str, list[Clip]] = defaultdict(list)
     for row in added.values():
         by_label[row.label].append(row)
     drawn_splits: dict[str, str] = {}
@@ -302,12 +251,12 @@ def _assign_splits(added: Mapping[str, ManifestRow], known: set[str]) -> list[Ma
         if label not in known and not any(row.split for row in rows):
             drawn_splits |= _draw_held_out(rows)
     return [
-        replace(row, split=row.split or drawn_splits.get(row.audio_hash, "train"))
+        to_row(replace(row, split=row.split or drawn_splits.get(row.audio_hash, "train")))
         for row in added.values()
     ]
 
 
-def _draw_held_out(rows: Sequence[ManifestRow]) -> dict[str, str]:
+def _draw_held_out(rows: Sequence[Clip]) -> dict[str, str]:
     """Assign ``test`` and ``val`` to a share of a new label's clips, by audio hash.
 
     Whole speakers are drawn if three or more are known, so that the test speakers are unseen.
@@ -328,9 +277,7 @@ def _draw_held_out(rows: Sequence[ManifestRow]) -> dict[str, str]:
     return splits
 
 
-def _speakers_in_test_set(
-    rows: Iterable[ManifestRow], added: Iterable[ManifestRow]
-) -> tuple[str, ...]:
+def _speakers_in_test_set(rows: Iterable[Clip], added: Iterable[Clip]) -> tuple[str, ...]:
     test_speakers = {row.speaker for row in rows if row.split == "test"} - {""}
     return tuple(sorted(test_speakers & {row.speaker for row in added if row.split == "train"}))
 

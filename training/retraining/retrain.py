@@ -1,7 +1,15 @@
-"""``earful retrain``: plan, prepare, train, export, compare, publish.
+"""``earful retrain``: the way of new labels into a new version.
 
-Every stage writes its output atomically, so an interrupted command resumes; the registry changes
-only in the last stage, by one rename.
+    labelled_clips of feedback, or read_labels of a CSV   LabelledClips
+      -> plan_retraining                     the champion, and the Plan of the next version's rows
+      -> prepare_candidate, train_candidate  a Dataset of the rows, and a run on it; then ``export``
+      -> predict_pairs, evaluate_gate        GateResult: both models on the frozen test set
+      -> publish                             Version: champion if it passed, else challenger
+
+A label is a ``Clip`` (``data.labels.clip``) from the first line to the last: read, compared by
+hash in the plan, written to the dataset, classified, and kept in the version's ``data.csv``. Every
+stage writes its output atomically, so an interrupted command resumes; the registry changes only in
+the last stage, by one rename.
 """
 
 import contextlib
@@ -10,26 +18,25 @@ import shutil
 from pathlib import Path
 
 from earful.data.errors import EarfulError
-from earful.models.registry.records import CHALLENGER, CHAMPION, MODEL_FILE, Version
+from earful.models.registry.records import CHAMPION, MODEL_FILE, Version
 from earful.models.registry.standing import read_standing
 from earful.service.classifier import Classifier
 from earful.service.core.label_changes import LabelChange
 from earful.service.core.retrain_lock import RetrainFolder, RetrainResult
 from earful.training.export.export import export
 from earful.training.releases.manifest import to_csv
-from earful.training.retraining.base import BaseVersion
-from earful.training.retraining.candidate import candidate_files, version_note
 from earful.training.retraining.gate import (
     GateResult,
     PairedPrediction,
     evaluate_gate,
     predict_pairs,
 )
-from earful.training.retraining.idempotency import find_existing, gate_failures, restore_alias
+from earful.training.retraining.gate_report import gate_failures
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import Plan
-from earful.training.retraining.plan_retraining import plan_retraining
-from earful.training.retraining.train_candidate import prepare_candidate, to_clips, train_candidate
+from earful.training.retraining.plan_retraining import BaseVersion, plan_retraining
+from earful.training.retraining.publish import find_existing, publish, restore_alias
+from earful.training.retraining.train_candidate import prepare_candidate, train_candidate
 
 _ALREADY_DONE = "already registered by the same request"
 
@@ -50,7 +57,9 @@ def retrain(job: RetrainJob) -> RetrainOutcome:
             with contextlib.suppress(EarfulError):  # the full disk that ended the retraining, say
                 work.write_status("", state="failed", message=message)
             raise
-        work.write_status("", state="done", message=outcome.note, result=_result(outcome))
+        number = None if outcome.version is None else outcome.version.number
+        result = RetrainResult(number, outcome.reasons)
+        work.write_status("", state="done", message=outcome.note, result=result)
         return outcome
 
 
@@ -87,19 +96,7 @@ def _retrain(job: RetrainJob, work: RetrainFolder) -> RetrainOutcome:
         predictions, options.margin, options.min_new_label_accuracy, plan.new_labels
     )
     stage("publish")
-    note = version_note(job.source, plan)
-    files = candidate_files(
-        job.name, folder, plan, base.version, predictions, gate_result, note=note
-    )
-    version = job.registry.register(
-        job.name,
-        files,
-        parent=base.version.number,
-        request_hash=request_hash,
-        note=note,
-        alias=CHAMPION if gate_result.passed and job.promote else CHALLENGER,
-        expected_champion=base.version.number,
-    )
+    version = publish(job, planned, plan, folder, predictions, gate_result)
     shutil.rmtree(folder)
     return _outcome(job, plan, version, gate_result, kept=plan.kept_labels)
 
@@ -136,9 +133,4 @@ def _nothing_to_train(plan: Plan) -> str:
 
 def _predict_test_set(base: BaseVersion, candidate: Path, plan: Plan) -> list[PairedPrediction]:
     test = [row for row in plan.rows if row.split == "test"]
-    return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), to_clips(test))
-
-
-def _result(outcome: RetrainOutcome) -> RetrainResult:
-    number = None if outcome.version is None else outcome.version.number
-    return RetrainResult(number, outcome.reasons)
+    return predict_pairs(Classifier.open(base.model), Classifier.open(candidate), test)

@@ -1,21 +1,19 @@
 """The candidate of a retraining: its dataset, and its training from the champion's weights."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
-from earful.data.labels.clip import Clip, LabelledClips
-from earful.models.bundle.bundle import open_bundle
+from earful.data.labels.clip import LabelledClips
 from earful.models.networks.zoo import zoo_entry
 from earful.models.registry.records import CHECKPOINT_FILE
 from earful.service.core.retrain_lock import RetrainFolder
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
-from earful.training.releases.manifest import ManifestRow, to_csv
-from earful.training.retraining.base import BaseVersion
+from earful.training.releases.manifest import to_csv
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
+from earful.training.retraining.plan_retraining import BaseVersion
 from earful.training.retraining.warm_start import oversample_new, warm_config, warm_start
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
@@ -31,9 +29,9 @@ def prepare_candidate(folder: Path, plan: Plan, base: BaseVersion) -> Dataset:
     if not (folder / "dataset" / MANIFEST_FILENAME).is_file():
         labels_csv = folder / "labels.csv"
         labels_csv.write_bytes(to_csv(plan.rows))
-        features = open_bundle(base.model).metadata.features
-        labelled = LabelledClips(tuple(to_clips(plan.rows)), (), frozenset({"split"}))
-        prepare(labelled, folder / "dataset", features=features, split="column")
+        clips = tuple(replace(row, line=line) for line, row in enumerate(plan.rows, 2))
+        labelled = LabelledClips(clips, (), frozenset({"split"}))
+        prepare(labelled, folder / "dataset", features=base.metadata.features, split="column")
     dataset = open_dataset(folder / "dataset")
     pairs = zip(plan.rows, dataset.clips["sha256"], strict=True)
     changed = [str(row.path) for row, sha256 in pairs if row.sha256 != sha256]
@@ -43,23 +41,6 @@ def prepare_candidate(folder: Path, plan: Plan, base: BaseVersion) -> Dataset:
             f"{changed[0]}; restore them, or register the model again with `earful models register`"
         )
     return dataset
-
-
-def to_clips(rows: Sequence[ManifestRow]) -> list[Clip]:
-    """The clips of rows, in their order."""
-    return [
-        Clip(
-            line=line,
-            filename=str(row.path),
-            path=row.path,
-            label=row.label,
-            speaker=row.speaker,
-            split=row.split,
-            start_seconds=row.start_seconds,
-            end_seconds=row.end_seconds,
-        )
-        for line, row in enumerate(rows, 2)
-    ]
 
 
 def train_candidate(
@@ -121,7 +102,7 @@ def _initial_state(
             )
         config = warm_config(checkpoint.config, options.epochs, options.seed)
         return config, warm_start(checkpoint, dataset.labels, options.seed)
-    name = open_bundle(base.model).metadata.architecture["name"]
+    name = base.metadata.architecture["name"]
     config = checkpoint.config if checkpoint else default_config(name)
     epochs = options.epochs or config.epochs
     return TrainConfig(**{**config.to_dict(), "epochs": epochs, "seed": options.seed}), None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from earful.data.annotations.annotation import Annotation, Provenance
+from earful.data.labels.clip import Clip, Provenance
 from tests.fixtures.synthetic_audio import RATE_HZ, tone
 
 # (name, label): labels with a special meaning in a file system, a spreadsheet or a parser.
@@ -37,10 +37,11 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def clip_annotations(recordings: Path) -> list[Annotation]:
+def clip_annotations(recordings: Path) -> list[Clip]:
     """A label of each recording, with all fields set."""
     return [
-        Annotation(
+        Clip(
+            0,
             name,
             recordings / name,
             label,
@@ -53,10 +54,10 @@ def clip_annotations(recordings: Path) -> list[Annotation]:
 
 
 @pytest.fixture
-def segment_annotations(recordings: Path) -> list[Annotation]:
+def segment_annotations(recordings: Path) -> list[Clip]:
     """Two segment labels in each recording."""
     return [
-        Annotation(name, recordings / name, label, *times)
+        Clip(0, name, recordings / name, label, "", "", *times)
         for name, label in AWKWARD
         for times in ((0.0, 0.125), (0.100001, 0.3))
     ]

@@ -4,23 +4,18 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import crowsetta
 import pytest
 
-from earful.data.annotations.annotation import (
-    Annotation,
-    AnnotationError,
-    AnnotationSet,
-    Provenance,
-    validate_annotation,
-)
-from earful.data.annotations.export import EXPORT_FORMATS, ExportFormat, export_labels
+from earful.data.annotations.annotation import AnnotationError, AnnotationSet, validate_annotation
+from earful.data.annotations.export import ExportFormat, export_labels
 from earful.data.annotations.read_sources import ImportOptions, detect_format, read_sources
 from earful.data.annotations.summary import summary_dict
 from earful.data.annotations.table import read_table, write_table
 from earful.data.atomic_write import OutputError
+from earful.data.labels.clip import Clip, Provenance
 
 OUT_NAMES: dict[ExportFormat, str] = {
     "label-studio": "o.json",
@@ -33,29 +28,29 @@ OUT_NAMES: dict[ExportFormat, str] = {
 
 
 def export(
-    annotations: Iterable[Annotation], form: ExportFormat, out: Path, folder: Path
+    annotations: Iterable[Clip], form: ExportFormat, out: Path, folder: Path
 ) -> AnnotationSet:
     checked = [validate_annotation(annotation) for annotation in annotations]
-    good = [annotation for annotation in checked if isinstance(annotation, Annotation)]
+    good = [annotation for annotation in checked if isinstance(annotation, Clip)]
     return export_labels(AnnotationSet(good), form, out, folder=folder)
 
 
-def label_and_times(annotation: Annotation) -> tuple[Any, ...]:
+def label_and_times(annotation: Clip) -> tuple[Any, ...]:
     """The recording, the label and its times."""
     times = annotation.start_seconds, annotation.end_seconds
     return annotation.path.resolve(), annotation.label, *times
 
 
-def all_fields(annotation: Annotation) -> tuple[Any, ...]:
+def all_fields(annotation: Clip) -> tuple[Any, ...]:
     return *label_and_times(annotation), annotation.speaker, annotation.split, annotation.provenance
 
 
-@pytest.mark.parametrize("form", [f for f in EXPORT_FORMATS if f != "folders"])
+@pytest.mark.parametrize("form", [f for f in get_args(ExportFormat) if f != "folders"])
 @pytest.mark.parametrize("kind", ["clip_annotations", "segment_annotations"])
 def test_labels_round_trip_unchanged(
     form: ExportFormat, kind: str, request: pytest.FixtureRequest, recordings: Path, tmp_path: Path
 ) -> None:
-    annotations: list[Annotation] = request.getfixturevalue(kind)
+    annotations: list[Clip] = request.getfixturevalue(kind)
     out = tmp_path / OUT_NAMES[form]
     written = export(annotations, form, out, recordings)
     assert detect_format(out) == form
@@ -73,7 +68,7 @@ def test_labels_round_trip_unchanged(
         assert [all_fields(a) for a in back.annotations] == expected
 
 
-def _with_source(annotation: Annotation, out: Path, form: str) -> Provenance:
+def _with_source(annotation: Clip, out: Path, form: str) -> Provenance:
     """A label without a source has the file it is read from as its source."""
     if annotation.provenance.source:
         return annotation.provenance
@@ -82,7 +77,7 @@ def _with_source(annotation: Annotation, out: Path, form: str) -> Provenance:
 
 @pytest.mark.parametrize("hard_links", [False, True])
 def test_folders_contain_the_recordings(
-    clip_annotations: list[Annotation], recordings: Path, tmp_path: Path, hard_links: bool
+    clip_annotations: list[Clip], recordings: Path, tmp_path: Path, hard_links: bool
 ) -> None:
     out = tmp_path / "folders"
     twice = [
@@ -107,9 +102,7 @@ def test_folders_contain_the_recordings(
     assert linked == {hard_links}
 
 
-def test_labels_csv_round_trips_unchanged(
-    clip_annotations: list[Annotation], recordings: Path
-) -> None:
+def test_labels_csv_round_trips_unchanged(clip_annotations: list[Clip], recordings: Path) -> None:
     out = recordings / "labels.csv"
     mixed = [*clip_annotations, replace(clip_annotations[0], start_seconds=0.1, end_seconds=0.2)]
     write_table(mixed, out)
@@ -126,7 +119,7 @@ def test_labels_csv_round_trips_unchanged(
 
 
 def test_csv_outside_the_audio_folder_uses_absolute_paths(
-    clip_annotations: list[Annotation], tmp_path: Path
+    clip_annotations: list[Clip], tmp_path: Path
 ) -> None:
     write_table(clip_annotations, tmp_path / "l.csv")
     assert [label_and_times(a) for a in read_table(tmp_path / "l.csv").annotations] == list(
@@ -136,7 +129,7 @@ def test_csv_outside_the_audio_folder_uses_absolute_paths(
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
 def test_third_party_readers_agree(
-    segment_annotations: list[Annotation], recordings: Path, tmp_path: Path
+    segment_annotations: list[Clip], recordings: Path, tmp_path: Path
 ) -> None:
     export(segment_annotations, "audacity", tmp_path / "t", recordings)
     export(segment_annotations, "raven", tmp_path / "r", recordings)
@@ -152,8 +145,8 @@ def test_third_party_readers_agree(
 
 
 def test_result_ids_are_unique_and_clip_and_segment_labels_use_separate_controls(
-    clip_annotations: list[Annotation],
-    segment_annotations: list[Annotation],
+    clip_annotations: list[Clip],
+    segment_annotations: list[Clip],
     recordings: Path,
     tmp_path: Path,
 ) -> None:
@@ -177,7 +170,7 @@ def test_result_ids_are_unique_and_clip_and_segment_labels_use_separate_controls
 
 
 def test_unconfirmed_predictions_are_not_labels(
-    clip_annotations: list[Annotation], recordings: Path, tmp_path: Path
+    clip_annotations: list[Clip], recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.json"
     export_labels(
@@ -190,8 +183,8 @@ def test_unconfirmed_predictions_are_not_labels(
 
 
 def test_labels_a_format_cannot_express_are_refused_or_listed(
-    clip_annotations: list[Annotation],
-    segment_annotations: list[Annotation],
+    clip_annotations: list[Clip],
+    segment_annotations: list[Clip],
     recordings: Path,
     tmp_path: Path,
 ) -> None:
@@ -216,4 +209,4 @@ def test_labels_a_format_cannot_express_are_refused_or_listed(
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     with pytest.raises(AnnotationError, match=r"unsupported_format"):
-        export([Annotation("x", broken, "y")], "audacity", tmp_path / "t", tmp_path)
+        export([Clip(0, "x", broken, "y")], "audacity", tmp_path / "t", tmp_path)

@@ -191,8 +191,8 @@ def test_an_unknown_code_is_a_problem_and_another_name_is_counted(unpack: Unpack
     fill(root, ["Actor_01/03-01-09-01-01-01-01.wav", "copies/Actor_01/03-01-01-01-01-01-01.wav"])
     labelled = read_labelled_clips(root)
     [problem] = labelled.problems
-    assert (problem.column, problem.value) == ("label", "09")
-    assert "none of the codes 01, 02" in problem.reason
+    assert problem.message.startswith("column label, value '09': ")
+    assert "none of the codes 01, 02" in problem.message
     assert any("1 recording has another name or place" in note for note in labelled.notes)
 
 

@@ -143,13 +143,13 @@ def test_a_pattern_reads_label_speaker_split_and_fold(tmp_path: Path) -> None:
 def test_names_that_do_not_match_a_pattern_are_problems_to_skip(tmp_path: Path) -> None:
     fill(tmp_path, ["yes_1.wav", "no_1.wav", "odd.wav"])
     [problem] = read_labelled_clips(tmp_path, pattern="{label}_{n}.wav").problems
-    assert (problem.column, problem.value) == ("filename", "odd.wav")
+    assert problem.message.startswith("column filename, value 'odd.wav': ")
 
 
 def test_an_unknown_split_word_of_a_pattern_is_a_problem(tmp_path: Path) -> None:
     fill(tmp_path, ["train/a_1.wav", "third/b_1.wav"])
     [problem] = read_labelled_clips(tmp_path, pattern="{split}/{label}_{n}.wav").problems
-    assert "found 'third'" in problem.reason
+    assert "found 'third'" in problem.message
 
 
 @pytest.mark.parametrize("folder", ["audio", "audio/fold3", "metadata"])

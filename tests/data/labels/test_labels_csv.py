@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.clip import Clip, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import sort_labels
@@ -21,8 +21,12 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def problems(path: Path) -> list[tuple[int, str, str]]:
-    return [(p.line, p.column, p.value) for p in read_labels(path).problems]
+NO_LABEL = "column label, value ''"
+
+
+def problems(path: Path) -> list[tuple[int, str]]:
+    """The line of each problem, and the column and the value that it names."""
+    return [(p.line, p.message.partition(": ")[0]) for p in read_labels(path).problems]
 
 
 @pytest.mark.parametrize("filename", ["filename", "file", "path", "file_name", " FileName "])
@@ -59,7 +63,7 @@ def test_every_dialect_reads_the_same(
 def test_row_is_reported_by_its_first_line(csv_path: Path) -> None:
     write(csv_path, '\nfilename,label,note\n\na.wav,x,"two\nlines"\nb.wav,,\n"c\n.wav",,\n')
     assert [clip.line for clip in read_labels(csv_path).clips] == [4]
-    assert problems(csv_path) == [(6, "label", ""), (7, "label", "")]
+    assert problems(csv_path) == [(6, NO_LABEL), (7, NO_LABEL)]
 
 
 @pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
@@ -67,7 +71,7 @@ def test_only_line_ends_end_a_row(csv_path: Path, character: str) -> None:
     write(csv_path, f"filename,label,note\na{character}b.wav,x,y{character}z\nc.wav,,\n")
     (clip,) = read_labels(csv_path).clips
     assert clip.filename == f"a{character}b.wav"
-    assert problems(csv_path) == [(3, "label", "")]
+    assert problems(csv_path) == [(3, NO_LABEL)]
 
 
 def test_quoted_cells_hold_delimiters_and_quotes(csv_path: Path) -> None:
@@ -128,15 +132,19 @@ def test_bad_row_is_reported_by_line_column_and_value(
     write(csv_path, f"{HEADER}{row}\nlast.wav,y,val,,\n")
     labelled = read_labels(csv_path)
     (problem,) = labelled.problems
-    assert (problem.line, problem.column, problem.value) == (3, column, value)
-    assert reason in problem.reason
+    assert (problem.line, problem.code) == (3, "bad_row")
+    assert problem.message.startswith(f"column {column}, value {value!r}: ")
+    assert reason in problem.message.partition(": ")[2]
     assert [clip.filename for clip in labelled.clips] == ["good.wav", "last.wav"]
     assert problem.filename == row.split(",", maxsplit=1)[0]
 
 
 def test_all_bad_rows_are_reported(csv_path: Path) -> None:
     write(csv_path, HEADER + "\n".join(row for row, *_ in BAD_ROWS))
-    expected = [(line, column, value) for line, (_, column, value, _) in enumerate(BAD_ROWS, 3)]
+    expected = [
+        (line, f"column {column}, value {value!r}")
+        for line, (_, column, value, _) in enumerate(BAD_ROWS, 3)
+    ]
     assert problems(csv_path) == expected
 
 
@@ -149,7 +157,9 @@ def test_one_file_may_have_many_clips(csv_path: Path) -> None:
     write(csv_path, "file,label,start,end\na.wav,x,0,1\na.wav,y,1,2\na.wav,z,,\n./a.wav,z,,\n")
     assert len(read_labels(csv_path).clips) == 3
     assert read_labels(csv_path).problems == (
-        RowProblem(5, "./a.wav", "filename", "./a.wav", "repeats line 4; keep one row per clip"),
+        ClipProblem.of_row(
+            5, "./a.wav", "filename", "./a.wav", "repeats line 4; keep one row per clip"
+        ),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from earful.data.dataset.dataset import DatasetError, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.dataset.validate import check_labels
-from earful.data.labels.clip import Clip, RowProblem
+from earful.data.labels.clip import Clip, ClipProblem
 from earful.data.labels.folds import speaker_folds
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import distinct_labels, normalise_label, split_labels
@@ -19,7 +19,7 @@ from earful.data.synthesis.speak_words import write_synthetic_clips
 from tests.fixtures.synthetic_audio import noise, wav
 
 
-def read(tmp_path: Path, *cells: str) -> tuple[list[str], tuple[RowProblem, ...]]:
+def read(tmp_path: Path, *cells: str) -> tuple[list[str], tuple[ClipProblem, ...]]:
     rows = [f'{n}.wav,"{cell}"' for n, cell in enumerate(cells)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]), "utf-8")
     labelled = read_labels(tmp_path / "labels.csv")
@@ -49,9 +49,9 @@ def test_cell_may_hold_several_labels_in_any_order(tmp_path: Path) -> None:
 def test_invalid_label_set_is_a_bad_row(tmp_path: Path, cell: str, reason: str) -> None:
     labels, [problem] = read(tmp_path, "good", cell)
     assert labels == ["good"]
-    assert (problem.line, problem.column, problem.filename) == (3, "label", "1.wav")
-    assert problem.value == cell.strip()[:40]
-    assert reason in problem.reason
+    assert (problem.line, problem.filename) == (3, "1.wav")
+    assert problem.message.startswith(f"column label, value {cell.strip()[:40]!r}: ")
+    assert reason in problem.message
 
 
 def test_label_without_a_separator_is_unchanged() -> None:

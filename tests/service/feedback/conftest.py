@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from earful.service.feedback.annotations import add_annotation_in_transaction
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.recording_rows import store_recordings
 from earful.service.feedback.records import FeedbackAnnotation, StoredRecording
 from earful.service.feedback.tables import meta
+from tests.fixtures.feedback import add_in_transaction
 from tests.fixtures.postgres import postgres, postgres_bin_folder
 
 
@@ -76,7 +76,7 @@ def annotate(
 ) -> int:
     """Annotate the recording with this name; the id of the row."""
     annotation = FeedbackAnnotation(sha256_of_name(name), label, annotator, **more)  # type: ignore[arg-type]
-    return add_annotation_in_transaction(database, annotation).id
+    return add_in_transaction(database, annotation).id
 
 
 def save_clip(

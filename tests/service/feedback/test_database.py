@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import create_engine, text, update
 
 from earful.data.labels.labels_csv import read_labels
-from earful.service.feedback.annotations import add_annotation_in_transaction
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
@@ -27,6 +26,7 @@ from earful.service.feedback.records import FeedbackAnnotation, RetentionLimits
 from earful.service.feedback.retention import apply_retention
 from earful.service.feedback.review import next_clips
 from earful.service.feedback.tables import annotations_table, recordings_table, timestamp
+from tests.fixtures.feedback import add_in_transaction
 from tests.service.feedback.conftest import annotate, save_clip, sha256_of_name
 
 
@@ -93,7 +93,7 @@ def test_last_label_of_each_annotator_counts_then_the_majority(database: Feedbac
         "c": ("mid", False),
     }
     [first] = [entry for entry in resolved_labels(database) if entry.sha256 == sha256_of_name("c")]
-    assert (first.speaker, first.n_votes) == ("lucas", 2)
+    assert (first.speaker, len(first.agreeing)) == ("lucas", 2)
     assert first.annotators == ("anna", "bob", "carl")
 
 
@@ -112,9 +112,7 @@ def test_repeated_annotation_is_stored_once_and_new_details_are_kept(
 def test_one_request_sent_by_many_threads_is_stored_once(database: FeedbackDatabase) -> None:
     annotation = FeedbackAnnotation(sha256_of_name("a"), "low", "anna", idempotency_key="r1")
     with ThreadPoolExecutor(8) as pool:
-        stored = list(
-            pool.map(lambda _: add_annotation_in_transaction(database, annotation), range(40))
-        )
+        stored = list(pool.map(lambda _: add_in_transaction(database, annotation), range(40)))
     assert len({entry.id for entry in stored}) == 1
     assert sum(not entry.duplicate for entry in stored) == 1
 

@@ -16,11 +16,11 @@ from sqlalchemy import create_engine, text
 from typer.testing import Result
 
 from earful.data.errors import EarfulError
-from earful.service.feedback.annotations import add_annotation_in_transaction
 from earful.service.feedback.database import open_database
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.records import FeedbackAnnotation
 from earful.service.feedback.tables import annotations_table
+from tests.fixtures.feedback import add_in_transaction
 from tests.fixtures.postgres import PASSWORD
 from tests.fixtures.server import RunningServer, running_server, serve
 from tests.fixtures.synthetic_audio import tone, wav
@@ -189,7 +189,7 @@ def test_feedback_commands_show_export_delete_and_clean(
         earful_raising(earful, "list", *place)
     database = open_database(DatabaseAddress.parse(url))
     for annotator in ("anna", "bob"):
-        add_annotation_in_transaction(database, annotation("a", annotator))
+        add_in_transaction(database, annotation("a", annotator))
     database.close()
     assert "annotations: 2" in earful("feedback", "list", *place).stdout
     assert '"rows": 2' in earful("feedback", "list", "--json", *place).stdout

@@ -9,7 +9,7 @@ from earful.service.feedback.annotations import add_annotation
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase, open_database
 from earful.service.feedback.database_url import DatabaseAddress
-from earful.service.feedback.export import UNUSABLE, find_usable
+from earful.service.feedback.export import UNUSABLE, find_usable, labelled_clips
 from earful.service.feedback.majority import ResolvedLabel, VoteRules, resolved_labels
 from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.privacy import export_subject_data
@@ -81,11 +81,26 @@ def test_hostile_labels_of_older_programs_are_left_out_and_counted(
     annotate(database, "rejected", "_Unknown_", "anna")
     rules = VoteRules(known_labels=frozenset({"low", "high"}))
     usable, skipped = find_usable(database, recording_store, rules)
-    assert [recording.resolved.sha256 for recording in usable] == [sha256_of_name("good")]
+    assert [entry.sha256 for entry, _ in usable] == [sha256_of_name("good")]
     assert [entry.reason for entry in skipped] == [UNUSABLE] * (len(HOSTILE) + 2)
     assert all(len(entry.label) <= 500 and entry.label.isprintable() for entry in skipped)
     of_a_model_with_it = VoteRules(known_labels=frozenset({"low", "_Unknown_"}))
     assert len(find_usable(database, recording_store, of_a_model_with_it)[0]) == 2
+
+
+def test_clips_to_retrain_with_name_who_agreed_and_what_is_left_out(
+    database: FeedbackDatabase, recording_store: RecordingStore
+) -> None:
+    path = save_clip(database, recording_store, "a")
+    for label, annotator in (("low", "anna"), ("high", "eve"), ("low", "bob")):
+        annotate(database, "a", label, annotator, sender=f"of {annotator}")
+    save_clip(database, recording_store, "b")
+    annotate(database, "b", "   ", "mallory")
+    labelled = labelled_clips(database, recording_store, (), ("low", "high"))
+    [clip] = labelled.clips
+    assert (clip.path, clip.label, clip.may_overrule) == (path, "low", True)
+    assert (clip.provenance.source, clip.provenance.annotator) == ("feedback", "anna, bob")
+    assert labelled.notes == (f"1 labels of recordings left out: {UNUSABLE}",)
 
 
 def give(database: FeedbackDatabase, number: int, sender: str, max_per_hour: int = 3) -> None:

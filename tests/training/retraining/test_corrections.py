@@ -3,24 +3,24 @@
 import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
-from earful.data.labels.clip import Clip
+from earful.data.labels.clip import Clip, Provenance
 from earful.service.core.label_changes import MAX_LISTED_CHANGES, LabelChange
-from earful.training.releases.manifest import ManifestRow
-from earful.training.retraining.corrections import HashedClip, LabelOrigin, split_overruling
+from earful.training.retraining.corrections import relabel, split_overruling
 from earful.training.retraining.plan import Plan, RetrainOptions, hash_request, make_plan
 from tests.training.retraining.test_plan import BASE, new_clip, row
 
-ANNA = LabelOrigin("anna", may_overrule=False)
-TWO = LabelOrigin("anna, bob", may_overrule=True)
+ANNA: dict[str, Any] = {"provenance": Provenance("feedback", "anna"), "may_overrule": False}
+TWO: dict[str, Any] = {"provenance": Provenance("feedback", "anna, bob"), "may_overrule": True}
 
 
-def spoken_by(origin: LabelOrigin, audio: str, label: str, line: int = 2) -> HashedClip:
-    return dataclasses.replace(new_clip(audio, label, line), origin=origin)
+def spoken_by(origin: dict[str, Any], audio: str, label: str, line: int = 2) -> Clip:
+    return dataclasses.replace(new_clip(audio, label, line), **origin)
 
 
-def plan(base: list[ManifestRow], *new: HashedClip) -> Plan:
-    return make_plan(base, new, (), RetrainOptions(skip_bad=True), "feedback")
+def plan(base: list[Clip], *new: Clip) -> Plan:
+    return make_plan(base, new, (), RetrainOptions(skip_bad=True))
 
 
 def test_each_changed_label_is_listed_by_file_old_new_and_by_whom() -> None:
@@ -57,8 +57,8 @@ def test_names_of_files_and_labels_reach_the_terminal_without_control_characters
 
 
 def test_one_voice_overrules_no_curated_label_but_one_of_feedback() -> None:
-    of_feedback = dataclasses.replace(row("g", "yes"), source="feedback")
-    corrected = row("h", "yes").with_label("no", "feedback")
+    of_feedback = dataclasses.replace(row("g", "yes"), provenance=Provenance("feedback"))
+    corrected = relabel(row("h", "yes"), "no", "feedback")
     base = [*BASE, of_feedback, corrected]
     clips = [
         spoken_by(ANNA, audio, label, n)
@@ -73,43 +73,42 @@ def test_one_voice_overrules_no_curated_label_but_one_of_feedback() -> None:
         ("/clips/a.wav", "yes", "no", "anna"),
         ("/clips/h.wav", "no", "yes", "anna"),
     ], "a curated label stays curated when it is corrected"
-    trusted = [dataclasses.replace(clip, origin=TWO) for clip in clips]
+    trusted = [dataclasses.replace(clip, **TWO) for clip in clips]
     assert split_overruling(base, trusted) == (trusted, ())
 
 
 def test_a_labels_csv_overrules_and_names_its_row() -> None:
     result = make_plan(
         [*BASE, row("z", "yes")],
-        [spoken_by(LabelOrigin("new.csv, line 7"), "a", "no")],
+        [new_clip("a", "no", 7)],
         (),
         RetrainOptions(),
-        "new.csv",
     )
     assert [change.by for change in result.changed_labels] == ["new.csv, line 7"]
-    assert [r.source for r in result.rows if r.audio_hash == "a"] == ["base, corrected by new.csv"]
+    assert [r.provenance.source for r in result.rows if r.audio_hash == "a"] == [
+        "base, corrected by new.csv"
+    ]
 
 
 def test_a_corrected_row_keeps_the_origin_of_its_file() -> None:
-    once = row("a", "yes").with_label("no", "new.csv")
-    twice = once.with_label("yes", "feedback")
+    once = relabel(row("a", "yes"), "no", "new.csv")
+    twice = relabel(once, "yes", "feedback").provenance
     assert (twice.source, twice.origin) == ("base, corrected by feedback", "base")
-    recording = dataclasses.replace(row("a", "yes"), source="feedback")
-    assert recording.with_label("no", "feedback").source == "feedback"
-    assert recording.with_label("no", "new.csv").origin == "feedback", "it may still be deleted"
+    recording = dataclasses.replace(row("a", "yes"), provenance=Provenance("feedback"))
+    assert relabel(recording, "no", "feedback").provenance.source == "feedback"
+    corrected = relabel(recording, "no", "new.csv")
+    assert corrected.provenance.origin == "feedback", "it may still be deleted"
 
 
 def test_the_same_labels_are_one_request_whatever_their_order_place_and_strictness() -> None:
     clips = [new_clip(f"g{n}", "yes", n) for n in range(5)]
     elsewhere = Path("/elsewhere/x")
-    moved = [
-        dataclasses.replace(clip, clip=dataclasses.replace(clip.clip, line=0, path=elsewhere))
-        for clip in clips
-    ]
+    moved = [dataclasses.replace(clip, line=0, path=elsewhere) for clip in clips]
     random.Random(0).shuffle(moved)
     options = RetrainOptions(remove_labels=("a", "b"))
     other_way = RetrainOptions(remove_labels=("b", "a"), skip_bad=True)
     assert hash_request(clips, options) == hash_request(moved, other_way)
     for changed in (RetrainOptions(), dataclasses.replace(options, add_labels=True)):
         assert hash_request(clips, changed) != hash_request(clips, options)
-    relabelled = [dataclasses.replace(clips[0], clip=Clip(2, "x", Path("/x"), "no")), *clips[1:]]
+    relabelled = [dataclasses.replace(clips[0], label="no"), *clips[1:]]
     assert hash_request(relabelled, options) != hash_request(clips, options)

@@ -5,22 +5,40 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.labels.clip import Clip
+from earful.data.labels.clip import Clip, Provenance
 from earful.training.config.train_config import TrainingError
-from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
-from earful.training.retraining.plan import HashedClip, Plan, RetrainOptions, make_plan
+from earful.training.releases.manifest import from_csv, to_csv
+from earful.training.retraining.plan import Plan, RetrainOptions, make_plan
 
 
-def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> ManifestRow:
+def row(audio: str, label: str, split: str = "train", speaker: str = "anna") -> Clip:
     path = Path(f"/clips/{audio}.wav")
-    return ManifestRow(path, label, speaker, split, None, None, f"file-{audio}", audio, "base")
+    return Clip(
+        0,
+        str(path),
+        path,
+        label,
+        speaker,
+        split,
+        sha256=f"file-{audio}",
+        audio_hash=audio,
+        provenance=Provenance("base"),
+    )
 
 
-def new_clip(
-    audio: str, label: str, line: int = 2, split: str = "", speaker: str = ""
-) -> HashedClip:
+def new_clip(audio: str, label: str, line: int = 2, split: str = "", speaker: str = "") -> Clip:
     path = Path(f"/new/{line}.wav")
-    return HashedClip(Clip(line, path.name, path, label, speaker, split), f"new-{audio}", audio)
+    return Clip(
+        line,
+        path.name,
+        path,
+        label,
+        speaker,
+        split,
+        sha256=f"new-{audio}",
+        audio_hash=audio,
+        provenance=Provenance("new.csv", f"new.csv, line {line}"),
+    )
 
 
 BASE = [
@@ -33,8 +51,8 @@ BASE = [
 ]
 
 
-def plan(*new: HashedClip, **options: object) -> Plan:
-    return make_plan(BASE, new, (), dataclasses.replace(RetrainOptions(), **options), "new.csv")  # type: ignore[arg-type]
+def plan(*new: Clip, **options: object) -> Plan:
+    return make_plan(BASE, new, (), dataclasses.replace(RetrainOptions(), **options))  # type: ignore[arg-type]
 
 
 def test_new_audio_is_added_and_known_audio_is_not() -> None:
@@ -43,12 +61,12 @@ def test_new_audio_is_added_and_known_audio_is_not() -> None:
     assert result.new == {"g"}
     assert result.rows[:6] == tuple(BASE)
     assert result.rows[6].split == "train"
-    assert result.rows[6].source == "new.csv"
+    assert result.rows[6].provenance.source == "new.csv"
 
 
 def test_different_label_for_known_audio_is_a_correction_in_place() -> None:
     new = [new_clip("a", "no"), new_clip("c", "no", 3)]
-    result = make_plan([*BASE, row("z", "yes")], new, (), RetrainOptions(), "new.csv")
+    result = make_plan([*BASE, row("z", "yes")], new, (), RetrainOptions())
     assert (result.added, result.corrected) == (0, 2)
     assert [(r.audio_hash, r.label, r.split) for r in result.rows[:3]] == [
         ("a", "no", "train"),
@@ -71,26 +89,25 @@ def test_audio_from_the_test_set_is_refused_or_skipped(label: str) -> None:
 def test_overlapping_segment_of_a_test_recording_is_refused() -> None:
     base = [*BASE[:5], dataclasses.replace(BASE[5], start_seconds=1.0, end_seconds=2.0)]
 
-    def segment(audio: str, start: float, end: float) -> HashedClip:
+    def segment(audio: str, start: float, end: float) -> Clip:
         clip = Clip(2, "x.wav", Path("/x.wav"), "no", "", "", start, end)
-        return HashedClip(clip, base[5].sha256, audio)
+        return dataclasses.replace(clip, sha256=base[5].sha256, audio_hash=audio)
 
     result = make_plan(
         base,
         [segment("g", 1.5, 3.0), segment("h", 2.0, 3.0)],
         (),
         RetrainOptions(skip_bad=True),
-        "new.csv",
     )
     assert ([p.code for p in result.problems], result.new) == (["in_test_set"], {"h"})
 
 
 def test_held_out_clip_is_recognised_when_submitted_again() -> None:
-    base = [*BASE, dataclasses.replace(row("g", "no", "test"), source="new.csv")]
-    result = make_plan(base, [new_clip("g", "no")], (), RetrainOptions(), "new.csv")
+    base = [*BASE, dataclasses.replace(row("g", "no", "test"), provenance=Provenance("new.csv"))]
+    result = make_plan(base, [new_clip("g", "no")], (), RetrainOptions())
     assert (result.duplicates, result.has_changes) == (1, False)
     with pytest.raises(TrainingError, match="frozen test set"):
-        make_plan(base, [new_clip("g", "yes")], (), RetrainOptions(), "new.csv")
+        make_plan(base, [new_clip("g", "yes")], (), RetrainOptions())
 
 
 def test_correction_changes_every_row_of_the_same_audio_in_place() -> None:
@@ -99,7 +116,7 @@ def test_correction_changes_every_row_of_the_same_audio_in_place() -> None:
         row("z", "yes"),
         dataclasses.replace(row("a", "yes", "val"), path=Path("/clips/copy.wav")),
     ]
-    result = make_plan(base, [new_clip("a", "no")], (), RetrainOptions(), "new.csv")
+    result = make_plan(base, [new_clip("a", "no")], (), RetrainOptions())
     assert [(r.path.name, r.label, r.split) for r in result.rows if r.audio_hash == "a"] == [
         ("a.wav", "no", "train"),
         ("copy.wav", "no", "val"),
@@ -107,16 +124,14 @@ def test_correction_changes_every_row_of_the_same_audio_in_place() -> None:
 
 
 def test_base_clips_with_audio_of_a_test_clip_are_not_trained_on() -> None:
-    result = make_plan(
-        [*BASE, row("e", "yes")], [new_clip("g", "no")], (), RetrainOptions(), "new.csv"
-    )
+    result = make_plan([*BASE, row("e", "yes")], [new_clip("g", "no")], (), RetrainOptions())
     assert result.leaked_clips == 1
     assert [r.split for r in result.rows if r.audio_hash == "e"] == ["test"]
 
 
 def test_missing_test_set_is_refused() -> None:
     with pytest.raises(TrainingError, match="no row with split=test"):
-        make_plan(BASE[:4], [new_clip("g", "no")], (), RetrainOptions(), "new.csv")
+        make_plan(BASE[:4], [new_clip("g", "no")], (), RetrainOptions())
 
 
 def test_whole_speakers_of_a_new_label_are_held_out() -> None:
@@ -179,13 +194,13 @@ def test_some_clips_of_a_new_label_are_held_out_unless_a_split_is_given() -> Non
 
 def test_removed_label_loses_all_its_clips() -> None:
     base = [*BASE, row("x", "maybe"), row("y", "maybe", "test")]
-    result = make_plan(base, (), (), RetrainOptions(remove_labels=("maybe",)), "")
+    result = make_plan(base, (), (), RetrainOptions(remove_labels=("maybe",)))
     assert result.removed == 2
     assert result.labels == ("no", "yes")
     with pytest.raises(
         TrainingError, match="no label 'maybee' to remove; the model has maybe, no, yes"
     ):
-        make_plan(base, (), (), RetrainOptions(remove_labels=("maybee",)), "")
+        make_plan(base, (), (), RetrainOptions(remove_labels=("maybee",)))
     with pytest.raises(TrainingError, match="fewer than two labels"):
         plan(remove_labels=("no",))
 
@@ -197,8 +212,14 @@ def test_new_clips_of_a_test_speaker_are_reported() -> None:
 
 
 def test_data_csv_round_trips() -> None:
+    name = '/a "b",\n.wav'
     special = dataclasses.replace(
-        BASE[0], path=Path('/a "b",\n.wav'), label="ä;", start_seconds=0.1, end_seconds=1 / 3
+        BASE[0],
+        filename=name,
+        path=Path(name),
+        label="ä;",
+        start_seconds=0.1,
+        end_seconds=1 / 3,
     )
     rows = [*BASE, special]
     assert from_csv(to_csv(rows), "here") == rows

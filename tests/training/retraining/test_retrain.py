@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from earful.data.dataset.dataset import open_dataset
+from earful.data.labels.clip import Clip, Provenance
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHECKPOINT_FILE
@@ -20,7 +21,7 @@ from earful.models.registry.source import open_source
 from earful.service.classifier import Classifier
 from earful.service.core.retrain_lock import RetrainFolder, RetrainFolderError
 from earful.training.config.train_config import TrainingError, default_config
-from earful.training.releases.manifest import ManifestRow, from_csv, to_csv
+from earful.training.releases.manifest import from_csv, to_csv
 from earful.training.releases.register import register
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
@@ -173,6 +174,34 @@ def test_changed_file_of_the_base_is_refused(
         retrain(job)
 
 
+def test_a_correction_by_a_csv_names_its_row_also_where_a_column_names_the_annotator(
+    registry: Registry, tmp_path: Path
+) -> None:
+    rows = from_csv(registry.read("tones", registry.version("tones"), "data.csv"), "here")
+    first = next(row for row in rows if (row.label, row.split) == ("low", "train"))
+    labels_csv = tmp_path / "labels.csv"
+    labels_csv.write_text(f"filename,label,annotator\n{first.path},high,eve\n")
+    labelled = read_labels(labels_csv)
+    assert [clip.provenance.annotator for clip in labelled.clips] == ["eve"]
+    job = RetrainJob(registry, "tones", labelled, "new.csv", RetrainOptions(), tmp_path / "work")
+    plan = plan_retraining(job).plan
+    assert plan is not None
+    assert [(change.old, change.new, change.by) for change in plan.changed_labels] == [
+        ("low", "high", "new.csv, line 2")
+    ]
+
+
+def test_a_new_label_without_held_out_clips_is_registered_and_not_promoted(
+    run: Run, new_clips: NewClips, registry: Registry
+) -> None:
+    outcome = run(new_clips({"beep": 2500.0}, 2), add_labels=True, epochs=1)
+    assert (outcome.promoted, outcome.version is None) == (False, False)
+    assert "new label 'beep': no held-out clips; give three or more clips of the label" in (
+        outcome.reasons
+    )
+    assert registry.version("tones").number == 1
+
+
 def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     champion: Path, new_clips: NewClips, tmp_path: Path
 ) -> None:
@@ -183,9 +212,11 @@ def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
     trained = [row for row in rows if row.label == "low"]
     labelled = read_labels(new_clips({"mid": 700.0}, 2))
 
-    def planned(name: str, deleted: list[ManifestRow], **options: object) -> Plan | None:
+    def planned(name: str, deleted: list[Clip], **options: object) -> Plan | None:
         with_deleted = [
-            replace(row, path=tmp_path / "gone.wav", source="feedback") if row in deleted else row
+            replace(row, path=tmp_path / "gone.wav", provenance=Provenance("feedback"))
+            if row in deleted
+            else row
             for row in rows
         ]
         registry = Registry(str(tmp_path / name))

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import Result
 
 from earful.data.errors import UsageError
+from earful.data.labels.clip import Clip
 from earful.models.registry.records import DATA_FILE
 from earful.models.registry.registry import Registry
-from earful.training.releases.manifest import ManifestRow, from_csv
+from earful.training.releases.manifest import from_csv
 from tests.fixtures.feedback import FeedbackPlace
 from tests.fixtures.synthetic_audio import tone, wav
 from tests.training.retraining.conftest import Command
@@ -27,7 +28,7 @@ def retrain(command: Command, feedback: FeedbackPlace, *flags: object) -> Result
     return command("retrain", "tones", "--from-feedback", *feedback.flags, *flags)
 
 
-def rows_of(registry: Registry, number: int) -> list[ManifestRow]:
+def rows_of(registry: Registry, number: int) -> list[Clip]:
     version = registry.version("tones", number)
     return from_csv(registry.read("tones", version, DATA_FILE), "here")
 
@@ -97,7 +98,7 @@ def test_feedback_deleted_between_dry_run_and_run_is_not_trained_on(
     assert command(*erase, "anna").exit_code == 0
     done = retrain(command, feedback, "--json", "--epochs", "1", "--no-promote")
     assert plan_of(done)["added"] == 1
-    of_feedback = [row for row in rows_of(registry, 2) if row.source == "feedback"]
+    of_feedback = [row for row in rows_of(registry, 2) if row.provenance.source == "feedback"]
     assert len(of_feedback) == 1
     assert of_feedback[0].path.is_file()
     assert command(*erase, "bob").exit_code == 0

@@ -22,9 +22,11 @@ from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import Clip, LabelledClips
+from earful.data.labels.column_names import count_known
 from earful.data.labels.csv_options import CsvOptions
-from earful.data.labels.labels_csv import read_labels, read_rows
+from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.labels.table_file import open_table
 from earful.data.labels.text_file import LabelsError
 from earful.training.recipes.digits.spoken_word import RATE_HZ
 
@@ -102,7 +104,8 @@ def read_all(labels_csv: Path, audio_dir: Path | None = None) -> tuple[Clip, ...
     """
     labelled = read_labels(labels_csv, CsvOptions(audio_dir))
     if labelled.problems:
-        raise LabelsError(f"{labels_csv}, {labelled.problems[0]}")
+        first = labelled.problems[0]
+        raise LabelsError(f"{labels_csv}, line {first.line}, {first.message}")
     return labelled.clips
 
 
@@ -135,13 +138,14 @@ def _part(clip: Clip, parts: int) -> int:
 
 
 def _with_licence(labels_csv: Path, clips: Iterable[Clip]) -> list[Clip]:
-    header, rows = read_rows(labels_csv)
-    if _LICENCE_COLUMN not in header:
-        raise LabelsError(
-            f"{labels_csv} has no column {_LICENCE_COLUMN!r}; noises are trained on only with one"
-        )
-    column = header.index(_LICENCE_COLUMN)
-    unlicensed = {line for line, cells in rows if cells[column] == _NO_LICENCE}
+    with open_table(labels_csv, count_known) as table:
+        if _LICENCE_COLUMN not in table.header:
+            raise LabelsError(
+                f"{labels_csv} has no column {_LICENCE_COLUMN!r}; noises are trained on only with "
+                "one"
+            )
+        column = table.header.index(_LICENCE_COLUMN)
+        unlicensed = {row.line for row in table.rows if row.cells[column] == _NO_LICENCE}
     return [clip for clip in clips if clip.line not in unlicensed]
 
 

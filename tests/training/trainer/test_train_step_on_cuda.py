@@ -204,6 +204,8 @@ def test_a_tensor_on_the_wrong_device_is_refused() -> None:
             ours + torch.ones(3)
         with pytest.raises(RuntimeError, match="two different devices"):
             ours[torch.tensor([0, 2])] @ torch.ones(2)
+        with pytest.raises(RuntimeError, match="two different devices"):
+            torch.stack([ours[0], torch.tensor(0.0)])
         with pytest.raises(RuntimeError, match="device type for generator"):
             torch.rand(3, device=CUDA, generator=torch.Generator())
         with pytest.raises(RuntimeError, match="device type for generator"):

@@ -11,6 +11,7 @@ import torch
 import torchaudio.functional
 from torch import Generator, Tensor
 
+from earful.data.augmentation.device_copy import copy_to_device
 from earful.data.augmentation.sampling import (
     FloatRange,
     decibels_to_factor,
@@ -81,7 +82,7 @@ def _sample_per_clip(
     kinds: Sequence[tuple[float, Callable[[Tensor], Tensor]]], like: Tensor, generator: Generator
 ) -> Tensor:
     """One kind of sound for each clip of ``like`` (batch, samples), drawn by their shares."""
-    shares = torch.tensor([share for share, _ in kinds], device=like.device)
+    shares = copy_to_device(torch.tensor([share for share, _ in kinds]), like.device)
     chosen = torch.multinomial(shares, len(like), replacement=True, generator=generator)
     sound = torch.empty_like(like)
     for number, (_, synthesize) in enumerate(kinds):
@@ -152,8 +153,9 @@ def mix_voices(speech: Tensor, batch: int, voices: int, generator: Generator) ->
     clips, samples = speech.shape
     mixed = speech.new_zeros(batch, samples)
     first = torch.randint(clips, (batch,), generator=generator, device=speech.device)
-    for number in range(voices):
-        roll = int(torch.randint(samples, (1,), generator=generator, device=speech.device))
+    # All at once, since a GPU has to finish before they are numbers of Python.
+    rolls = torch.randint(samples, (voices,), generator=generator, device=speech.device).tolist()
+    for number, roll in enumerate(rolls):
         mixed += speech[(first + number) % clips].roll(roll, dims=1)
     return mixed
 

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, pad
 from torchaudio.functional import fftconvolve, mu_law_decoding, mu_law_encoding
 from torchaudio.transforms import Resample
 
+from earful.data.augmentation.device_copy import copy_to_device
 from earful.data.augmentation.sampling import (
     FloatRange,
     decibels_to_factor,
@@ -36,7 +37,7 @@ def change_speed(waveforms: Tensor, factors: FloatRange, generator: Generator) -
     percents = (100 * factor).round().int().cpu()
     changed = torch.empty_like(waveforms)
     for percent in sorted(set(percents.tolist())):
-        rows = (percents == percent).nonzero().squeeze(1).to(waveforms.device)
+        rows = copy_to_device((percents == percent).nonzero().squeeze(1), waveforms.device)
         resampled = _resampler(percent, waveforms.device)(waveforms[rows])
         missing = samples - resampled.shape[1]  # negative: samples to cut
         changed[rows] = pad(resampled, (missing // 2, missing - missing // 2))

@@ -6,8 +6,9 @@
 CPU: batches of 64 stored MFCCs (40, 63), the same network and Adam in all candidates; one trains on
 augmented waveforms. Candidates alternate, so that other load on the machine affects all of them;
 printed are the median clips/s over the rounds and the ratio to the plain loop. ``--busy`` measures
-beside processes that keep all cores busy. GPU, if present: augmented waveforms through front end
-and network in batches of 1,024, and the share of time in which kernels run.
+beside processes that keep all cores busy. GPU, if present: batches of 1,024 stored features and
+augmented waveforms, through this network and the shipped one; clips/s, the ratio to the plain loop,
+and the share of time in which kernels run.
 """
 
 import os
@@ -16,6 +17,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -54,23 +56,26 @@ def engine(dataset: Dataset, config: TrainConfig, device: torch.device) -> Calla
     return epoch
 
 
-def plain_loop(features: torch.Tensor, targets: torch.Tensor) -> Callable[[], None]:
+def plain_loop(
+    features: torch.Tensor, targets: torch.Tensor, device: torch.device, batch_size: int
+) -> Callable[[], None]:
     """A plain PyTorch loop: Conv2d, ReLU, MaxPool2d, Dropout, DataLoader, Adam, float32."""
     layers: list[nn.Module] = []
     for before, after in zip((1, 16, 32, 64), (16, 32, 64, 128), strict=True):
         layers += [nn.Conv2d(before, after, 2), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2)]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, LABELS))
+    network.to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     loss_of = nn.CrossEntropyLoss()
     data = torch.utils.data.TensorDataset(features.unsqueeze(1), targets)
-    loader = torch.utils.data.DataLoader(data, batch_size=BATCH, shuffle=True)
+    loader = torch.utils.data.DataLoader(data, batch_size=batch_size, shuffle=True)
 
     def epoch() -> None:
         network.train()
         total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
-            loss = loss_of(network(x), y)
+            loss = loss_of(network(x.to(device)), y.to(device))
             loss.backward()
             optimizer.step()
             total += loss.item()
@@ -115,7 +120,7 @@ def on_cpu(folder: Path, rounds: int, with_keras: bool) -> None:
     dataset = make_dataset(folder / "small", features, CLIPS, LABELS)
     stored = torch.from_numpy(np.array(dataset.array("mfcc")[:CLIPS]))
     targets = torch.from_numpy(dataset.targets[:CLIPS])
-    candidates = {"plain loop": plain_loop(stored, targets)}
+    candidates = {"plain loop": plain_loop(stored, targets, torch.device("cpu"), BATCH)}
     variants = {
         "earful": {},
         "augmented": {"augment": True},
@@ -146,34 +151,54 @@ def busy_cores() -> Iterator[None]:
             process.wait()
 
 
-def on_gpu(folder: Path) -> None:
+def on_gpu(folder: Path, device: torch.device, clips: int, batch_size: int) -> None:
+    features = FeatureConfig.for_rate(8_000)
+    dataset = make_dataset(folder / "large", features, clips, LABELS)
+    stored = torch.from_numpy(np.array(dataset.array("mfcc")))
+    plain = plain_loop(stored, torch.from_numpy(dataset.targets), device, batch_size)
+    plain_speed, _ = measure_on_gpu(plain, len(stored), device)
+    print(f"{'plain loop':<48}{plain_speed:>10,.0f} clips/s")
+    variants = itertools.product(
+        ("cnn", "encoder-finetuned"), (False, True), ("float32", "bfloat16"), (False, True)
+    )
+    for model, augment, precision, compiled in variants:
+        config = replace(
+            default_config(model),
+            augment=augment,
+            mixup=0.0,
+            batch_size=batch_size,
+            precision=precision,  # type: ignore[arg-type]
+            compile=compiled,
+        )
+        epoch = engine(dataset, config, device)
+        speed, busy = measure_on_gpu(epoch, len(dataset.rows("train")), device)
+        clips_are = "augmented" if augment else "stored"
+        name = f"{model}, {clips_are}, {precision}{', compiled' if compiled else ''}"
+        print(
+            f"{name:<48}{speed:>10,.0f} clips/s{speed / plain_speed:>8.2f} x, "
+            f"kernels {100 * busy:.0f} %"
+        )
+
+
+def measure_on_gpu(
+    epoch: Callable[[], None], clips: int, device: torch.device
+) -> tuple[float, float]:
+    """Clips/s of an epoch after a first one, and the share of the time in which kernels run."""
     from torch.profiler import ProfilerActivity, profile
 
-    features, device = FeatureConfig.for_rate(8_000), torch.device("cuda")
-    dataset = make_dataset(folder / "large", features, 65_536, LABELS)
-    print(torch.cuda.get_device_name())
-    for precision in ("float32", "bfloat16"):
-        for compiled in (False, True):
-            config = replace(
-                default_config("cnn"),
-                augment=True,
-                batch_size=1_024,
-                precision=precision,
-                compile=compiled,
-            )
-            epoch = engine(dataset, config, device)
-            epoch()
+    def seconds() -> float:
+        started = time.perf_counter()
+        epoch()
+        if device.type == "cuda":
             torch.cuda.synchronize()
-            started = time.perf_counter()
-            epoch()
-            torch.cuda.synchronize()
-            seconds = time.perf_counter() - started
-            with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-                epoch()
-            busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
-            speed = len(dataset.rows("train")) / seconds
-            name = f"{precision}{', compiled' if compiled else ''}"
-            print(f"  {name:<24}{speed:>10,.0f} clips/s, kernels {100 * busy / seconds:.0f} %")
+        return time.perf_counter() - started
+
+    seconds()
+    measured = seconds()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        seconds()
+    busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    return clips / measured, busy / measured
 
 
 def main() -> None:
@@ -186,7 +211,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, load:
         on_cpu(Path(name), arguments.rounds, arguments.keras)
         if torch.cuda.is_available():
-            on_gpu(Path(name))
+            print(torch.cuda.get_device_name())
+            on_gpu(Path(name), torch.device("cuda"), 65_536, 1_024)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from earful.data.augmentation.device_copy import copy_to_device
+
 # Target of a negative: an out-of-vocabulary word or background noise.
 NO_LABEL = -1
 # Seeds of a batch's shards are this far apart, since seeds of epochs are consecutive.
@@ -74,7 +76,7 @@ class Targets:
 
     def gather(self, rows: Tensor) -> Tensor:
         """Target values (rows, labels) in [0, 1]."""
-        picked = self.values[rows.to(self.values.device)]
+        picked = self.values[copy_to_device(rows, self.values.device)]
         if self.is_multi_label:
             return picked.float()
         known = torch.nn.functional.one_hot(picked.clamp_min(0), self.n_labels).float()

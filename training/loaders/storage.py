@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earful.data.audio.pcm import INT16_FULL_SCALE, as_float
+from earful.data.augmentation.device_copy import copy_to_device
 from earful.data.features.extractor import FeatureExtractor
 
 IndexArray = NDArray[np.int64]
@@ -63,7 +64,7 @@ class InMemory:
         return len(self.values)
 
     def gather(self, rows: Tensor) -> Tensor:
-        return _to_float32(self.values[rows.to(self.values.device)])
+        return _to_float32(self.values[copy_to_device(rows, self.values.device)])
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class MemoryMapped:
 
     def gather(self, rows: Tensor) -> Tensor:
         gathered = torch.from_numpy(_gather(self._sources, self._ends, rows.cpu().numpy()))
-        return _to_float32(gathered.to(self._device))
+        return _to_float32(copy_to_device(gathered, self._device))
 
 
 def open_clips(sources: Sequence[ClipSource], device: torch.device) -> ClipArray:

@@ -1,5 +1,6 @@
 """Augmentation keeps shapes, is seeded, does not mutate its input, and does what it says."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Generator, Tensor
 from earful.data.augmentation import noise, pipeline, spectrogram, waveform
 from earful.data.augmentation.pipeline import NO_AUGMENTATION, AugmentConfig
 from earful.data.augmentation.sampling import apply_with_probability
+from tests.fixtures.claimed_cuda import CUDA, claimed_cuda, values_of
 
 RATE_HZ = 8_000
 BATCH = 6
@@ -36,7 +38,7 @@ def peak_hz(waveform: Tensor) -> float:
 
 def fade_envelope(like: Tensor) -> Tensor:
     """A sound that fades in and out over the clip."""
-    return torch.hann_window(like.shape[1], periodic=False).expand_as(like)
+    return torch.hann_window(like.shape[1], periodic=False, device=like.device).expand_as(like)
 
 
 WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
@@ -47,10 +49,15 @@ WAVEFORM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "equalise": lambda x, g: waveform.equalise(x, 10.0, g),
     "band": lambda x, g: waveform.limit_band(x, RATE_HZ, g),
     "reverberate": lambda x, g: waveform.reverberate(x, (0.1, 0.3), RATE_HZ, g),
-    "noise": lambda x, g: noise.add_noise(x, tones(300.0), 0.4, (5.0, 10.0), RATE_HZ, g),
+    "noise": lambda x, g: noise.add_noise(x, tones(300.0).to(x), 0.4, (5.0, 10.0), RATE_HZ, g),
     "impulses": lambda x, g: noise.add_impulses(x, (0.1, 0.3), g),
     "clipping": waveform.clip_peaks,
     "codec": waveform.code_mu_law,
+}
+SPECTROGRAM_STEPS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "vocal tract": lambda x, g: spectrogram.warp_vocal_tract(x, (0.9, 1.1), 0.05, g),
+    "time": lambda x, g: spectrogram.warp_time(x, (0.75, 1.35), 0.3, g),
+    "masks": lambda x, g: spectrogram.spec_augment(x, 6, 10, 2, g),
 }
 
 
@@ -65,6 +72,41 @@ def test_step_is_pure_seeded_and_finite(step: Callable[[Tensor, Generator], Tens
     assert first.shape == before.shape
     assert bool(torch.isfinite(first).all())
     assert not torch.equal(first, before)
+
+
+@pytest.mark.parametrize("name", [*WAVEFORM_STEPS, *SPECTROGRAM_STEPS, "background", "mixup"])
+def test_step_makes_its_tensors_where_its_clips_are(name: str) -> None:
+    steps = {
+        **WAVEFORM_STEPS,
+        **SPECTROGRAM_STEPS,
+        "background": lambda x, g: noise.synthetic_background(x, x, RATE_HZ, g),
+        "mixup": lambda x, g: torch.cat(pipeline.mixup(x, x[:, :5], 0.5, g), dim=1),
+    }
+    clips = torch.randn(BATCH, 40, 63) if name in SPECTROGRAM_STEPS else 0.1 * tones()
+    expected = steps[name](clips, generator())
+    with claimed_cuda():
+        out = steps[name](clips.to(CUDA), torch.Generator(CUDA).manual_seed(3))
+        assert out.device.type == "cuda"
+    torch.testing.assert_close(values_of(out), expected)
+
+
+def test_augmentation_waits_for_a_gpu_only_for_which_clips_were_drawn() -> None:
+    """Nothing that is computed waits: neither copies to the GPU nor values of its numbers."""
+    config = AugmentConfig(
+        p_trim_edges=0.5, p_reverberate=0.5, p_noise=0.9, p_impulses=0.5, p_codec=0.5
+    )
+    with claimed_cuda() as mode:
+        clips = tones().to(CUDA)
+        for _ in range(2):  # the first time it keeps the filters of these speeds
+            mode.waits.clear()
+            drawn = torch.Generator(CUDA).manual_seed(3)
+            pipeline.augment_waveforms(clips, clips, config, RATE_HZ, drawn)
+        waits = Counter(mode.waits)
+    assert waits.pop("copy from cuda to cpu") == 1  # the speeds of the clips
+    assert waits.pop("aten.nonzero.default") <= 8 + 4  # steps, and kinds of noise
+    # The offsets of four voices of babble, one copy on a GPU, and of the single voice.
+    assert waits.pop("aten._local_scalar_dense.default") <= 4 + 1
+    assert not waits
 
 
 def test_probability_applies_per_clip_and_leaves_other_clips_unchanged() -> None:

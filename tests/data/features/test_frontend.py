@@ -9,10 +9,26 @@ from numpy.typing import NDArray
 
 from earful.data.features.config import FeatureConfig, mel_filters
 from earful.data.features.encoder_config import feature_shape
+from earful.data.features.extractor import FeatureExtractor
 from earful.data.features.frontend import Frontend
-from earful.data.features.kinds import PREPARED_KINDS, FeatureKind
+from earful.data.features.kinds import FEATURE_KINDS, PREPARED_KINDS, FeatureKind
+from tests.fixtures.claimed_cuda import CUDA, claimed_cuda, values_of
 
 TOLERANCE_DB = 1e-3
+
+
+@pytest.mark.parametrize("kind", FEATURE_KINDS)
+def test_features_are_computed_where_the_waveforms_are(kind: FeatureKind) -> None:
+    config = FeatureConfig.for_rate(16_000, clip_seconds=0.5)
+    waveforms = 0.1 * torch.sin(torch.arange(3.0 * config.clip_samples)).reshape(3, -1)
+    extractor = FeatureExtractor(config, kind)
+    expected = extractor(waveforms)
+    with claimed_cuda():
+        features = FeatureExtractor(config, kind).to(CUDA)(waveforms.to(CUDA))
+        assert features.device.type == "cuda"
+        with pytest.raises(RuntimeError, match="two different devices"):
+            FeatureExtractor(config, "mfcc")(waveforms.to(CUDA))
+    torch.testing.assert_close(values_of(features), expected)
 
 
 def config(

@@ -20,6 +20,7 @@ from earful.training.loaders.loader import augmented_waveforms
 from earful.training.loaders.sampler import BatchPlan
 from earful.training.loaders.teacher import TEACHER_SHARE, Teacher
 from earful.training.runs.train_run import train_run
+from tests.fixtures.claimed_cuda import CUDA, claimed_cuda, values_of
 
 CPU = torch.device("cpu")
 QUICK = replace(default_config("tcresnet"), epochs=1, batch_size=16, options={"width": 16})
@@ -44,6 +45,16 @@ def test_targets_are_its_answers_and_a_share_of_the_label(tones: Dataset, teache
     answers = Classifier(teacher.bundle).run(clips)[:, ::-1]
     expected = TEACHER_SHARE * answers + (1 - TEACHER_SHARE) * labels.numpy()
     np.testing.assert_allclose(taught.numpy(), expected, atol=1e-6)
+
+
+def test_it_teaches_clips_on_cuda(tones: Dataset, teacher: Teacher) -> None:
+    waveforms = torch.from_numpy(np.asarray(tones.waveforms(tones.rows("val"))))
+    labels = torch.full((len(waveforms), 3), 1 / 3)
+    expected = teacher.teach(waveforms, labels, tones.labels)
+    with claimed_cuda():
+        taught = teacher.teach(waveforms.to(CUDA), labels.to(CUDA), tones.labels)
+        assert taught.device.type == "cuda"
+    torch.testing.assert_close(values_of(taught), expected)
 
 
 def test_it_answers_the_augmented_clip(tones: Dataset, teacher: Teacher) -> None:

@@ -306,11 +306,3 @@ def test_a_pickle_is_not_executed(tones: Dataset, tmp_path: Path) -> None:
 def test_impossible_settings_are_refused(changes: dict[str, object], word: str) -> None:
     with pytest.raises(EarfulError, match=word):
         TrainConfig(**changes)  # type: ignore[arg-type]
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_learns_the_tones_too(tones: Dataset, tmp_path: Path) -> None:
-    result = fit(tones, tmp_path, replace(SHORT, epochs=30, learning_rate=3e-3), device="cuda")
-    assert result.device == "cuda"
-    assert result.checkpoint.best.val_accuracy >= 0.8

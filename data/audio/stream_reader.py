@@ -87,6 +87,38 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
         raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
 
 
+class ReadableBlocks:
+    """Blocks up to an error, which is kept: events before it are complete. Counts samples.
+
+    ``check`` is called before each block; what it raises ends the pass.
+    """
+
+    def __init__(
+        self, blocks: Iterable[Waveform], check: Callable[[], object] = lambda: None
+    ) -> None:
+        self._blocks, self._check = blocks, check
+        self.n_samples = 0
+        self.error: AudioError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self._blocks:
+                self._check()
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+    def first(self, max_samples: float) -> list[Waveform]:
+        """The first blocks: all, or until they have more than ``max_samples``."""
+        blocks = []
+        for block in self:
+            blocks.append(block)
+            if self.n_samples > max_samples:
+                break
+        return blocks
+
+
 def stream_windows(
     blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
 ) -> Iterator[tuple[int, Waveform]]:

@@ -130,8 +130,7 @@ class Model:
     def embed(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
         """The embedding (dim,) of the source; of a long one, that of its best window."""
         waveform = self._waveform(source, sample_rate)
-        best_start = self._classifier.starts(waveform)[-1]
-        embeddings = self._classifier.embed_windows([(waveform, best_start)])
+        embeddings = self._classifier.embed_windows([self._classifier.best_cut(waveform)])
         return np.asarray(embeddings[0])
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:

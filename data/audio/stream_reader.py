@@ -9,14 +9,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.containers import HEAD_BYTES
 from earful.data.audio.decode import END_TOLERANCE_SECONDS, check_wav_complete
-from earful.data.audio.encoded import Encoded, open_encoded
 from earful.data.audio.limits import (
     AudioError,
     AudioLimits,
@@ -32,6 +31,9 @@ from earful.data.audio.windows import (
     loudness_block,
     loudness_weights,
 )
+
+if TYPE_CHECKING:
+    from earful.data.audio.encoded import Encoded
 
 # Local files that are streamed may be of any length and size.
 NO_LIMITS = AudioLimits(max_bytes=1 << 62, max_seconds=float("inf"))
@@ -66,6 +68,8 @@ def header_seconds(source: Path | BinaryIO, limits: AudioLimits = NO_LIMITS) -> 
         if wav is not None:
             check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
             return wav.frames / wav.sample_rate_hz
+        from earful.data.audio.encoded import open_encoded
+
         with open_encoded(file, head, n_bytes, limits) as encoded:
             return None if encoded.frames is None else encoded.frames / encoded.sample_rate_hz
 
@@ -332,6 +336,8 @@ def _open_native(file: BinaryIO, limits: AudioLimits) -> Iterator[tuple[Iterator
         check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
         yield _wav_blocks(file, wav), wav.sample_rate_hz
         return
+    from earful.data.audio.encoded import open_encoded  # as in data.audio.decode
+
     with open_encoded(file, head, n_bytes, limits) as encoded:
         yield _encoded_blocks(encoded, head[:HEAD_BYTES], n_bytes), encoded.sample_rate_hz
 
@@ -343,7 +349,7 @@ def _read_head(file: BinaryIO) -> tuple[bytes, int]:
     return file.read(_HEAD_BYTES), n_bytes
 
 
-def _encoded_blocks(encoded: Encoded, head: bytes, n_bytes: int) -> Iterator[Waveform]:
+def _encoded_blocks(encoded: "Encoded", head: bytes, n_bytes: int) -> Iterator[Waveform]:
     yield from encoded.blocks
     check_complete(head, n_bytes)
 

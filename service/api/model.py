@@ -23,8 +23,8 @@ from earful.data.errors import EarfulError, require_choice, require_number, requ
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
 from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.classifier import Classifier, Prediction
 from earful.service.events import Event, detect_events
 

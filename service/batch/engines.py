@@ -11,8 +11,9 @@ from typing import Any
 
 from earful.data.dataset.ray_prepare import iterate_rows, ray_session
 from earful.data.system.processes import n_usable_cores
-from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
+from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk
 from earful.service.batch.errors import BatchError
+from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
 
 # (inputs read, seconds of audio read) in the unfinished chunks

@@ -145,27 +145,19 @@ def loudest_window(
 ) -> tuple[int, Waveform, int]:
     """(first sample, samples, total samples) of the window that ``loudest_start`` selects.
 
-    ``blocks`` starts a new pass over the file: one to find the window, one to read it.
+    ``blocks`` starts a pass over the file: one to find the window, seldom another to read it.
 
     Raises:
         AudioError: with a code of ``data.audio.decode``.
     """
-    block = loudness_block(clip_samples)
-    loudness, total, previous = [], 0, None
-    for chunk in _rechunk(blocks(), block):
-        before = float(chunk[0]) if previous is None else previous
-        loudness.append(block_loudness(chunk, before, block))
-        total, previous = total + len(chunk), float(chunk[-1])
-    start = (
-        loudest_start_of_blocks(np.concatenate(loudness), total, clip_samples)
-        if total > clip_samples
-        else 0
-    )
-    return start, _collect_samples(blocks(), start, clip_samples), total
+    loudest = LoudestWindow(clip_samples)
+    for block in blocks():
+        loudest.feed(block)
+    return *loudest.finish(blocks), loudest.n_samples
 
 
 class LoudestWindow:
-    """Finds the window of ``loudest_window`` while a recording is read once, for other uses too."""
+    """Finds the window of ``loudest_window`` in a pass over a recording that has other uses too."""
 
     def __init__(self, clip_samples: int) -> None:
         self._clip_samples, self._block = clip_samples, loudness_block(clip_samples)
@@ -186,18 +178,26 @@ class LoudestWindow:
         if whole:
             self._measure(joined[:whole])
 
-    def finish(self) -> tuple[int, Waveform | None]:
-        """(first sample, samples) of the window; the samples are None where another pass is needed.
+    @property
+    def n_samples(self) -> int:
+        return self._n_samples + len(self._rest)
 
-        That is so for equally loud windows, of which the middle one counts, and at the very end.
+    def finish(self, blocks: Callable[[], Iterator[Waveform]]) -> tuple[int, Waveform]:
+        """(first sample, samples) of the window.
+
+        It is read in another pass if windows are equally loud, of which the middle one counts, and
+        at the very end.
         """
-        n_samples = self._n_samples + len(self._rest)
+        size, n_samples = self._clip_samples, self.n_samples
+        if n_samples <= size:
+            return 0, _collect_samples(blocks(), 0, size)
         if len(self._rest):
             self._measure(self._rest)
-        loudness = np.concatenate(self._loudness)
-        start = loudest_start_of_blocks(loudness, n_samples, self._clip_samples)
-        is_kept = start == self._best_start and len(self._best_clip) == self._clip_samples
-        return start, self._best_clip if is_kept else None
+            self._rest = self._rest[:0]
+        start = loudest_start_of_blocks(np.concatenate(self._loudness), n_samples, size)
+        if start == self._best_start and len(self._best_clip) == size:
+            return start, self._best_clip
+        return start, _collect_samples(blocks(), start, size)
 
     def _measure(self, blocks: Waveform) -> None:
         """Measure whole blocks, and keep the samples of the loudest window so far."""
@@ -278,19 +278,6 @@ def _slice_blocks(blocks: Iterable[Waveform], start: int, samples: int) -> Itera
         position += len(block)
         if position >= start + samples:
             break
-
-
-def _rechunk(chunks: Iterable[Waveform], block: int) -> Iterator[Waveform]:
-    """The same samples in chunks of whole blocks; the last chunk is the remainder."""
-    rest = np.zeros(0, np.float32)
-    for chunk in chunks:
-        joined = np.concatenate([rest, chunk])
-        whole = len(joined) // block * block
-        if whole:
-            yield joined[:whole]
-        rest = joined[whole:]
-    if len(rest):
-        yield rest
 
 
 def _resample_stream(

@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import (
-    LoudestWindow,
-    ReadableBlocks,
-    loudest_window,
-    stream_windows,
-)
+from earful.data.audio.stream_reader import LoudestWindow, ReadableBlocks, stream_windows
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.event_options import default_min_score, is_background
 from earful.service.classifier import (
@@ -110,9 +105,7 @@ class Analysis:
         if audio.error is not None:
             refused = audio.error.code in ("too_long", "too_large")
             return RecordingOutcome(audio.error, None if refused else events)
-        start, clip = loudest.finish()
-        if clip is None:
-            _, clip, _ = loudest_window(self._recording.blocks, self._classifier.clip_samples)
+        start, clip = loudest.finish(self._recording.blocks)
         best = self._window(start, clip, self._run_windows([(clip, 0)])[0])
         prediction = Prediction(
             seconds=audio.n_samples / self._classifier.sample_rate_hz,

@@ -248,18 +248,16 @@ class Classifier:
         """
         return self._run(["probabilities"], clips)[0]
 
-    def embed(self, clips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (batch, labels) and embedding (batch, dim) of clips (batch, clip_samples).
+    def embed_windows(
+        self, windows: Sequence[Cut]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (windows, labels) and embeddings (windows, dim) of windows.
 
         Raises:
             InferenceError: the graph cannot compute them.
         """
-        probabilities, embedding = self._run(["probabilities", "embedding"], clips)
+        probabilities, embedding = self._run(["probabilities", "embedding"], self._clips(windows))
         return probabilities, embedding
-
-    def embed_windows(self, windows: Sequence[Cut]) -> NDArray[np.float32]:
-        """Embeddings (windows, dim) of windows."""
-        return self.embed(self._clips(windows))[1]
 
     def activation_maps(self, clips: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Class activation maps (batch, labels, rows, columns) of clips (batch, clip_samples).

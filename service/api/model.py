@@ -130,7 +130,7 @@ class Model:
     def embed(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
         """The embedding (dim,) of the source; of a long one, that of its best window."""
         waveform = self._waveform(source, sample_rate)
-        embeddings = self._classifier.embed_windows([self._classifier.best_cut(waveform)])
+        _, embeddings = self._classifier.embed_windows([self._classifier.best_cut(waveform)])
         return np.asarray(embeddings[0])
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:

@@ -190,22 +190,14 @@ class Job:
 
     def _run_chunks(self, chunks: Sequence[InputChunk], *, read_once: bool) -> FinishedChunks:
         """Yield each chunk when it is finished, by the requested engine."""
-        request = self._request
+        request, folder, classifier = self._request, self._folder, self._classifier
         if read_once:  # workers cannot read this process's standard input
-            return self._run_in_process(chunks)
+            return ((c, classify_chunk(folder, c, classifier, request.options)) for c in chunks)
         if request.engine == "ray":
             return run_on_ray(self._config, chunks, request.workers, request.ray_address)
-        return self._local.run_chunks(chunks, self._report_progress)
-
-    def _run_in_process(self, chunks: Sequence[InputChunk]) -> FinishedChunks:
-        for chunk in chunks:
-            yield (
-                chunk,
-                classify_chunk(self._folder, chunk, self._classifier, self._request.options),
-            )
-
-    def _report_progress(self, reading: int, seconds: float) -> None:
-        self._progress.on_progress(self._stats_so_far, reading, seconds)
+        return self._local.run_chunks(
+            chunks, lambda *read: self._progress.on_progress(self._stats_so_far, *read)
+        )
 
     def _write_in_order(
         self,

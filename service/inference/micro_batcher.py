@@ -5,8 +5,8 @@ arrive while it runs form the next batch, so batches grow with the load and no r
 batch to fill. A long file gets a few windows per batch, so it does not block the others; windows
 of long recordings and of jobs (``background_windows``) run in between.
 
-    event loop        submit -> queue .................................. future <- deliver
-    inference thread             `-> decode -> batch of windows -> run -----'
+    event loop        submit -> queue ............................... future <- deliver
+    inference thread       `-> decode_to_windows -> fill_batches -> predict_windows --'
 """
 
 import asyncio

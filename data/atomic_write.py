@@ -15,12 +15,9 @@ import contextlib
 import errno
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from earful.data.errors import EarfulError, describe_os_error
 
@@ -212,6 +209,10 @@ def _working_folder(target: Path) -> Iterator[Path]:
 
     A target that was moved into it, and not replaced, is moved back at the end.
     """
+    import tempfile
+
+    from filelock import FileLock
+
     _delete_abandoned(target.parent)
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}{_MARK}", dir=target.parent))
     lock = FileLock(folder / _LOCK)
@@ -234,6 +235,8 @@ def _delete_working_folder(folder: Path, target: Path) -> None:
 
 def _delete_abandoned(parent: Path) -> None:
     """Delete working folders that no process holds, of whatever target in ``parent``."""
+    from filelock import FileLock, Timeout
+
     oldest_kept = time.time() - _YOUNGEST_ABANDONED_SECONDS
     for folder in parent.glob(f".*{_MARK}*"):
         # What cannot be looked at or deleted costs space and nothing else.

@@ -1,21 +1,23 @@
 """The inference path: audio to windows to the ONNX Runtime session to predictions.
 
-The only place that runs a released model: the command line, HTTP, batches and the final evaluation
-use it.
+    decode -> cut -> fill_batches -> predict_windows -> make_prediction
+
+The only place that runs a released model, and that fills its batches: the command line, HTTP,
+batches, streams and the evaluation use it.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import (
     FILE_LIMITS,
-    AudioError,
     AudioLimits,
     Decoded,
     Waveform,
@@ -45,6 +47,14 @@ WINDOW_HOP_FRACTION = 0.25
 MAX_FILE_CLIPS = 1.5
 # Windows per session.run: more are not faster on a CPU and need more memory.
 MAX_BATCH = 32
+# Items that wait for the batch of the windows before them.
+_MAX_PENDING = 1000
+T = TypeVar("T")
+R = TypeVar("R")
+# A window to predict: a waveform (samples,), and the first sample of the window in it.
+Cut = tuple[Waveform, int]
+# Scores (windows, labels) of windows.
+ScoreWindows = Callable[[Sequence[Cut]], NDArray[np.float32]]
 
 
 class InferenceError(EarfulError):
@@ -191,31 +201,43 @@ class Classifier:
 
     def classify_stream(self, waveforms: Iterable[Waveform]) -> Iterator[Prediction]:
         """Predictions in the order of the waveforms, which are read batch by batch."""
-        pending: list[tuple[Waveform, list[int]]] = []
-        n_windows = 0
-        for waveform in waveforms:
-            starts = self.starts(waveform)
-            pending.append((waveform, starts))
-            n_windows += len(starts)
-            if n_windows >= MAX_BATCH:
-                yield from self._classify_pending(pending)
-                pending, n_windows = [], 0
-        yield from self._classify_pending(pending)
+        for _, prediction in self.classify_items((None, waveform) for waveform in waveforms):
+            yield prediction
 
-    def starts(self, waveform: Waveform) -> list[int]:
-        """First samples of the windows of a waveform; the last one starts the best window."""
-        size = self._config.clip_samples
-        if len(waveform) <= size:
-            return [0]
-        return [
-            *window_starts(len(waveform), size, self._hop_samples),
-            loudest_start(waveform, size),
-        ]
+    def classify_items(self, items: Iterable[tuple[T, Waveform]]) -> Iterator[tuple[T, Prediction]]:
+        """Each item with the prediction for its waveform, in order; read batch by batch."""
+        cut = ((item, self.cut(waveform)) for item, waveform in items)
+        with_cuts = (((item, cuts), cuts) for item, cuts in cut)
+        for (item, cuts), scores in fill_batches(with_cuts, self.predict_windows):
+            yield item, self.make_prediction(cuts, scores)
 
-    def run_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
-        """Probabilities (windows, labels) of windows, each a waveform and its first sample."""
+    def cut(self, waveform: Waveform, *, covering: bool = True) -> list[Cut]:
+        """The windows of a waveform (samples,): those that cover it, then the best one.
+
+        Without ``covering``, and of a waveform of at most one clip, the best one alone.
+        """
+        size, best = self._config.clip_samples, self.best_cut(waveform)
+        if not covering or len(waveform) <= size:
+            return [best]
+        starts = window_starts(len(waveform), size, self._hop_samples).tolist()
+        return [*((waveform, start) for start in starts), best]
+
+    def best_cut(self, waveform: Waveform) -> Cut:
+        """The window of a waveform (samples,) in which its energy is centred."""
         size = self._config.clip_samples
-        return self.run(pad_to_clips([w[start : start + size] for w, start in windows], size))
+        return waveform, loudest_start(waveform, size) if len(waveform) > size else 0
+
+    def predict_windows(self, windows: Sequence[Cut]) -> NDArray[np.float32]:
+        """Probabilities (windows, labels) of windows, at most a batch of them.
+
+        Raises:
+            InferenceError: as from ``run``.
+        """
+        return self.run(self._clips(windows))
+
+    def _clips(self, windows: Sequence[Cut]) -> NDArray[np.float32]:
+        size = self._config.clip_samples
+        return pad_to_clips([w[start : start + size] for w, start in windows], size)
 
     def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (batch, labels) of clips (batch, clip_samples).
@@ -226,20 +248,16 @@ class Classifier:
         """
         return self._run(["probabilities"], clips)[0]
 
-    def embed(self, clips: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities (batch, labels) and embedding (batch, dim) of clips (batch, clip_samples).
+    def embed_windows(
+        self, windows: Sequence[Cut]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (windows, labels) and embeddings (windows, dim) of windows.
 
         Raises:
             InferenceError: the graph cannot compute them.
         """
-        probabilities, embedding = self._run(["probabilities", "embedding"], clips)
+        probabilities, embedding = self._run(["probabilities", "embedding"], self._clips(windows))
         return probabilities, embedding
-
-    def embed_windows(self, windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
-        """Embeddings (windows, dim) of windows, each a waveform and its first sample."""
-        size = self._config.clip_samples
-        clips = pad_to_clips([w[start : start + size] for w, start in windows], size)
-        return self.embed(clips)[1]
 
     def activation_maps(self, clips: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Class activation maps (batch, labels, rows, columns) of clips (batch, clip_samples).
@@ -273,34 +291,19 @@ class Classifier:
         return values
 
     def make_prediction(
-        self, waveform: Waveform, starts: Sequence[int], scores: NDArray[np.float32]
+        self, cuts: Sequence[Cut], scores: Sequence[NDArray[np.float32]]
     ) -> Prediction:
-        """The prediction for a waveform, given the scores (windows, labels) of its windows."""
-        windows = [self._window(waveform, *pair) for pair in zip(starts, scores, strict=True)]
-        best = windows[-1]
-        covering = windows[:-1] if len(windows) > 1 else windows
-        return Prediction(
-            seconds=len(waveform) / self.sample_rate_hz,
-            labels=self.labels,
-            best=best,
-            windows=tuple(covering),
-        )
+        """The prediction for a waveform, from the scores (labels,) of each of its windows.
 
-    def _classify_pending(
-        self, pending: Sequence[tuple[Waveform, list[int]]]
-    ) -> Iterator[Prediction]:
-        windows = [(waveform, start) for waveform, starts in pending for start in starts]
-        scores = np.concatenate(
-            [
-                self.run_windows(windows[i : i + MAX_BATCH])
-                for i in range(0, len(windows), MAX_BATCH)
-            ]
-            or [np.zeros((0, len(self.labels)), np.float32)]
+        The last window is the best one, as ``cut`` gives them.
+        """
+        windows = [self._window(*cut, row) for cut, row in zip(cuts, scores, strict=True)]
+        return Prediction(
+            seconds=len(cuts[-1][0]) / self.sample_rate_hz,
+            labels=self.labels,
+            best=windows[-1],
+            windows=tuple(windows[:-1] or windows),
         )
-        first = 0
-        for waveform, starts in pending:
-            yield self.make_prediction(waveform, starts, scores[first : first + len(starts)])
-            first += len(starts)
 
     def decide(
         self, scores: NDArray[np.float32], decision_threshold: float = DECISION_THRESHOLD
@@ -339,26 +342,31 @@ class Classifier:
         )
 
 
-def classify_or_error(
-    classifier: Classifier, waveforms: Iterable[Waveform | AudioError]
-) -> Iterator[Prediction | AudioError]:
-    """A prediction for each waveform; an error stays in its place and affects no other file."""
-    failures: dict[int, AudioError] = {}
+def fill_batches(
+    items: Iterable[tuple[T, Sequence[Cut]]], predict: Callable[[Sequence[Cut]], Iterable[R]]
+) -> Iterator[tuple[T, list[R]]]:
+    """Each item in order with what ``predict`` gives for its windows, also for none.
 
-    def usable() -> Iterator[Waveform]:
-        for position, waveform in enumerate(waveforms):
-            if isinstance(waveform, AudioError):
-                failures[position] = waveform
-            else:
-                yield waveform
+    ``predict`` gets at most ``MAX_BATCH`` windows, those of several items together.
+    """
+    pending: list[tuple[T, int]] = []
+    windows: list[Cut] = []
+    for item, cuts in items:
+        pending.append((item, len(cuts)))
+        windows.extend(cuts)
+        if len(windows) >= MAX_BATCH or len(pending) >= _MAX_PENDING:
+            yield from _predict_pending(pending, windows, predict)
+            pending, windows = [], []
+    yield from _predict_pending(pending, windows, predict)
 
-    position = 0
-    for prediction in classifier.classify_stream(usable()):
-        while position in failures:
-            yield failures.pop(position)
-            position += 1
-        yield prediction
-        position += 1
-    while position in failures:
-        yield failures.pop(position)
-        position += 1
+
+def _predict_pending(
+    pending: Sequence[tuple[T, int]],
+    windows: Sequence[Cut],
+    predict: Callable[[Sequence[Cut]], Iterable[R]],
+) -> Iterator[tuple[T, list[R]]]:
+    """Each item with the answers for its number of windows."""
+    starts = range(0, len(windows), MAX_BATCH)
+    answers = chain.from_iterable(predict(windows[i : i + MAX_BATCH]) for i in starts)
+    for item, n_windows in pending:
+        yield item, list(islice(answers, n_windows))

@@ -7,7 +7,7 @@ another begins, if that lasts. Scores below the model's threshold, and labels th
 give no event. Files, batches and streams use this detector, and get the same events.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,14 +19,12 @@ from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.bundle.event_options import EventOptions, min_scores
 from earful.models.bundle.label_spans import LabelSpan, LabelSpans
-from earful.service.classifier import MAX_BATCH, Classifier
+from earful.service.classifier import Classifier, ScoreWindows, fill_batches
 
 # The windows of a sound lie this share of a clip before and after the one in its middle.
 _WIDEST_OFFSET = 0.1
 # Windows that wait for their scores.
 PendingEvent = SoundWindows | ContinuousWindow
-# Scores (windows, labels) of windows, each a waveform and its first sample.
-ScoreWindows = Callable[[Sequence[tuple[Waveform, int]]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,17 @@ def detect_events(
 
     They come in order of their starts; one of continuous sound when it has ended, so after those
     within it.
-    ``score_windows`` scores windows in place of ``classifier.run_windows``.
+    ``score_windows`` scores windows in place of ``classifier.predict_windows``.
 
     Raises:
         UsageError: an option is for a label that the model does not have.
         InferenceError: the model fails.
     """
     detector = EventDetector(classifier, options or EventOptions())
-    score_windows = score_windows or classifier.run_windows
-    pending: list[PendingEvent] = []
-    for event in _pending_events(detector, blocks):
-        pending.append(event)
-        if sum(len(waiting.clips) for waiting in pending) >= MAX_BATCH:
-            yield from _score(detector, pending, score_windows)
-            pending = []
-    yield from _score(detector, pending, score_windows)
+    found = _pending_events(detector, blocks)
+    with_cuts = ((pending, [(clip, 0) for clip in pending.clips]) for pending in found)
+    for pending, scores in fill_batches(with_cuts, score_windows or classifier.predict_windows):
+        yield from detector.add(pending, np.stack(scores))
     yield from detector.finish()
 
 
@@ -78,20 +72,6 @@ def _pending_events(
     for block in blocks:
         yield from detector.feed(block)
     yield from detector.end_of_audio()
-
-
-def _score(
-    detector: "EventDetector", pending: Sequence[PendingEvent], score_windows: ScoreWindows
-) -> Iterator[Event]:
-    """Score all windows in batches, then yield their events in order."""
-    windows = [(clip, 0) for event in pending for clip in event.clips]
-    scores = [
-        score_windows(windows[first : first + MAX_BATCH])
-        for first in range(0, len(windows), MAX_BATCH)
-    ]
-    rows = iter(np.concatenate(scores)) if scores else iter(())
-    for event in pending:
-        yield from detector.add(event, np.stack([next(rows) for _ in event.clips]))
 
 
 class EventDetector:

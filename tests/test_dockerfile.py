@@ -132,7 +132,7 @@ def test_its_install_commands_give_an_environment_that_serves_without_torch(
     assert {"earful", "onnxruntime", "fastapi"} <= packages
     assert packages.isdisjoint({"onnxruntime-gpu", "torch", "torchaudio", "librosa", "pandas"})
     probe = (
-        "import sys, earful.service.server.server, earful.service.batch.run;"
+        "import sys, earful.service.server.server, earful.service.batch.job;"
         "from earful.service.server import app;"
         "assert 'torch' not in sys.modules; print(app.__file__)"
     )

@@ -29,8 +29,6 @@ from pathlib import Path
 import numpy as np
 
 from earful.data.audio.containers import HEAD_BYTES, strip_id3_tag
-from earful.data.audio.encoded import open_encoded
-from earful.data.audio.libsndfile import SeekableBytes
 from earful.data.audio.limits import (
     FILE_LIMITS,
     MAX_SAMPLE_MAGNITUDE,
@@ -187,6 +185,9 @@ def _decode_native(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
 
 
 def _decode_encoded(blob: bytes, limits: AudioLimits) -> tuple[Waveform, int]:
+    from earful.data.audio.encoded import open_encoded  # plain WAV takes no library of formats
+    from earful.data.audio.libsndfile import SeekableBytes
+
     head = blob[:HEAD_BYTES]
     with open_encoded(SeekableBytes(blob), head, len(blob), limits) as encoded:
         check_complete(head, len(blob))

@@ -4,25 +4,12 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from earful.data.audio.flac import has_unknown_length, with_length
 from earful.data.audio.libsndfile import mono_blocks, open_libsndfile
-from earful.data.audio.limits import UNKNOWN_FRAMES, AudioError, AudioLimits, Waveform
+from earful.data.audio.limits import UNKNOWN_FRAMES, AudioError, AudioLimits, Encoded
 from earful.data.audio.media_formats import MediaFormat, media_format
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An open file: its rate, its samples by its header (None: unknown), and blocks (samples,).
-
-    Blocks are mono, and decoded as they are taken.
-    """
-
-    sample_rate_hz: int
-    frames: int | None
-    blocks: Iterator[Waveform]
 
 
 @contextlib.contextmanager

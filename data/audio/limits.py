@@ -1,5 +1,6 @@
 """What audio is accepted, and the error of audio that is not; ``decode`` lists the codes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,19 @@ from earful.data.audio.containers import declared_bytes
 from earful.data.errors import EarfulError
 
 Waveform = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An open file: its rate, its samples by its header (None: unknown), and blocks (samples,).
+
+    Blocks are mono, and decoded as they are taken.
+    """
+
+    sample_rate_hz: int
+    frames: int | None
+    blocks: Iterator[Waveform]
+
 
 # Float audio may slightly exceed full scale (1.0); a hundred times more means other units.
 MAX_SAMPLE_MAGNITUDE = 100.0

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from earful.data.audio.containers import HEAD_BYTES
 from earful.data.audio.decode import END_TOLERANCE_SECONDS, check_wav_complete
-from earful.data.audio.encoded import Encoded, open_encoded
 from earful.data.audio.limits import (
     AudioError,
     AudioLimits,
+    Encoded,
     Waveform,
     check_complete,
     check_header,
@@ -81,6 +81,38 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
         raise AudioError("unreadable", f"cannot be read: {error.strerror}") from error
 
 
+class ReadableBlocks:
+    """Blocks up to an error, which is kept: events before it are complete. Counts samples.
+
+    ``check`` is called before each block; what it raises ends the pass.
+    """
+
+    def __init__(
+        self, blocks: Iterable[Waveform], check: Callable[[], object] = lambda: None
+    ) -> None:
+        self._blocks, self._check = blocks, check
+        self.n_samples = 0
+        self.error: AudioError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self._blocks:
+                self._check()
+                self.n_samples += len(block)
+                yield block
+        except AudioError as error:
+            self.error = error
+
+    def first(self, max_samples: float) -> list[Waveform]:
+        """The first blocks: all, or until they have more than ``max_samples``."""
+        blocks = []
+        for block in self:
+            blocks.append(block)
+            if self.n_samples > max_samples:
+                break
+        return blocks
+
+
 def stream_windows(
     blocks: Iterable[Waveform], clip_samples: int, hop_samples: int
 ) -> Iterator[tuple[int, Waveform]]:
@@ -103,24 +135,19 @@ def loudest_window(
 ) -> tuple[int, Waveform, int]:
     """(first sample, samples, total samples) of the window that ``loudest_start`` selects.
 
-    ``blocks`` starts a new pass over the file: one to find the window, at times one to read it.
+    ``blocks`` starts a pass over the file: one to find the window, seldom another to read it.
 
     Raises:
         AudioError: with a code of ``data.audio.decode``.
     """
-    loudest, total = LoudestWindow(clip_samples), 0
+    loudest = LoudestWindow(clip_samples)
     for block in blocks():
         loudest.feed(block)
-        total += len(block)
-    start, clip = loudest.finish() if total > clip_samples else (0, None)
-    if clip is None:
-        parts = _slice_blocks(blocks(), start, clip_samples)
-        clip = np.concatenate([*parts, np.zeros(0, np.float32)])
-    return start, clip, total
+    return *loudest.finish(blocks), loudest.n_samples
 
 
 class LoudestWindow:
-    """Finds the window of ``loudest_window`` while a recording is read once, for other uses too."""
+    """Finds the window of ``loudest_window`` in a pass over a recording that has other uses too."""
 
     def __init__(self, clip_samples: int) -> None:
         self._clip_samples, self._block = clip_samples, loudness_block(clip_samples)
@@ -141,18 +168,26 @@ class LoudestWindow:
         if whole:
             self._measure(joined[:whole])
 
-    def finish(self) -> tuple[int, Waveform | None]:
-        """(first sample, samples) of the window; the samples are None where another pass is needed.
+    @property
+    def n_samples(self) -> int:
+        return self._n_samples + len(self._rest)
 
-        That is so for equally loud windows, of which the middle one counts, and at the very end.
+    def finish(self, blocks: Callable[[], Iterator[Waveform]]) -> tuple[int, Waveform]:
+        """(first sample, samples) of the window.
+
+        It is read in another pass if windows are equally loud, of which the middle one counts, and
+        at the very end.
         """
-        n_samples = self._n_samples + len(self._rest)
+        size, n_samples = self._clip_samples, self.n_samples
+        if n_samples <= size:
+            return 0, _collect_samples(blocks(), 0, size)
         if len(self._rest):
             self._measure(self._rest)
-        loudness = np.concatenate(self._loudness)
-        start = loudest_start_of_blocks(loudness, n_samples, self._clip_samples)
-        is_kept = start == self._best_start and len(self._best_clip) == self._clip_samples
-        return start, self._best_clip if is_kept else None
+            self._rest = self._rest[:0]
+        start = loudest_start_of_blocks(np.concatenate(self._loudness), n_samples, size)
+        if start == self._best_start and len(self._best_clip) == size:
+            return start, self._best_clip
+        return start, _collect_samples(blocks(), start, size)
 
     def _measure(self, blocks: Waveform) -> None:
         """Measure whole blocks, and keep the samples of the loudest window so far."""
@@ -220,6 +255,10 @@ def segment_blocks(
         )
 
 
+def _collect_samples(blocks: Iterable[Waveform], start: int, samples: int) -> Waveform:
+    return np.concatenate([*_slice_blocks(blocks, start, samples), np.zeros(0, np.float32)])
+
+
 def _slice_blocks(blocks: Iterable[Waveform], start: int, samples: int) -> Iterator[Waveform]:
     position = 0
     for block in blocks:
@@ -276,6 +315,8 @@ def _open_audio(file: BinaryIO, limits: AudioLimits) -> Iterator[Encoded]:
         check_header(wav.sample_rate_hz, wav.channels, wav.frames, limits)
         yield Encoded(wav.sample_rate_hz, wav.frames, _wav_blocks(file, wav))
         return
+    from earful.data.audio.encoded import open_encoded  # as in data.audio.decode
+
     with open_encoded(file, head, n_bytes, limits) as encoded:
         yield replace(encoded, blocks=_encoded_blocks(encoded, head[:HEAD_BYTES], n_bytes))
 

@@ -23,7 +23,6 @@ from earful.models.registry.records import (
 )
 from earful.models.registry.storage import MANIFEST_FILE, open_storage
 
-DEFAULT_REGISTRY = "artifacts/registry"
 ALIASES_FILE, EVENTS_FILE = "aliases.json", "events.jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import DEFAULT_REGISTRY, SHIPPED_MODEL
 from earful.models.registry.source import open_source
 
 

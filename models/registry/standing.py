@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from earful.models.registry.catalogue import DEFAULT_REGISTRY, RegistryReader
+from earful.models.registry.catalogue import RegistryReader
 from earful.models.registry.records import CHALLENGER, CHAMPION, Aliases
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 
 Role = Literal["champion", "challenger", "none", "deleted"]
 

@@ -23,8 +23,8 @@ from earful.data.errors import EarfulError, require_choice, require_number, requ
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.device import Device
 from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.classifier import Classifier, Prediction
 from earful.service.events import Event, detect_events
 
@@ -130,8 +130,7 @@ class Model:
     def embed(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
         """The embedding (dim,) of the source; of a long one, that of its best window."""
         waveform = self._waveform(source, sample_rate)
-        best_start = self._classifier.starts(waveform)[-1]
-        embeddings = self._classifier.embed_windows([(waveform, best_start)])
+        _, embeddings = self._classifier.embed_windows([self._classifier.best_cut(waveform)])
         return np.asarray(embeddings[0])
 
     def _waveform(self, source: Source, sample_rate: int | None) -> Waveform:

@@ -2,23 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio.decode import Waveform
-from earful.data.audio.windows import pad_to_clips
 from earful.models.bundle.decision import DECISION_THRESHOLD
 from earful.service.batch.input_reader import OnRead
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import AudioWindow, ClassifyOptions, InputEnd, Item, ItemReader
 from earful.service.batch.rows import ResultRow, utf8_name
-from earful.service.classifier import MAX_BATCH, Classifier, InferenceError, rank
+from earful.service.classifier import Classifier, Cut, InferenceError, fill_batches, rank
 from earful.service.core.defaults import SCORE_DIGITS
-from earful.service.events import Event
 
-# Items that wait for the batch of the windows before them.
-_MAX_PENDING = 1000
+if TYPE_CHECKING:
+    from earful.service.events import Event
+
+Scores = NDArray[np.float32]
 
 
 def classify_inputs(
@@ -31,73 +32,48 @@ def classify_inputs(
 
     ``on_read`` is called before an input is read, and repeatedly while a long one is read, with the
     seconds read since the last call. An input on which the model fails has the problem
-    ``inference_failed``.
+    ``inference_failed``, and its rows do not count.
 
     Raises:
         ModelTimeout: the model does not end.
     """
     rows = _RowBuilder(classifier, options)
-    for item, scores in _with_scores(
-        classifier, ItemReader(classifier, options, on_read).items(inputs)
-    ):
-        if isinstance(item, InputEnd):
-            yield from rows.finish(item)
-            yield item
-        else:
-            yield from rows.add(*item, scores)
-
-
-def _with_scores(
-    classifier: Classifier, items: Iterable[Item]
-) -> Iterator[tuple[Item, NDArray[np.float32]]]:
-    """Each item in order, with its scores (labels,). Batches of windows span several inputs."""
-    no_scores, size = np.zeros(0, np.float32), classifier.metadata.features.clip_samples
-
+    items = ItemReader(classifier, options, on_read).items(inputs)
+    with_cuts = ((item, _cuts(item)) for item in items)
     problem = ""  # of the current input
-
-    def score() -> Iterator[tuple[Item, NDArray[np.float32]]]:
-        nonlocal problem
-        window_scores = iter(_run_each(classifier, pad_to_clips(clips, size)) if clips else ())
-        for item in pending:
-            if isinstance(item, InputEnd):
-                yield _with_problem(item, problem), no_scores
-                problem = ""
-                continue
-            found = item[1]
-            scores = found.scores if isinstance(found, Event) else next(window_scores)
-            if isinstance(scores, InferenceError):
-                problem = problem or f"inference_failed: {scores}"
-            else:
-                yield item, scores
-        pending.clear()
-        clips.clear()
-
-    pending: list[Item] = []
-    clips: list[Waveform] = []
-    for item in items:
-        pending.append(item)
-        if not isinstance(item, InputEnd) and isinstance(item[1], AudioWindow):
-            clips.append(item[1].clip)
-        if len(clips) == MAX_BATCH or len(pending) == _MAX_PENDING:
-            yield from score()
-    yield from score()
+    for item, answers in fill_batches(with_cuts, partial(_predict_each, classifier)):
+        if isinstance(item, InputEnd):
+            end = replace(item, problem=problem, keeps_rows=False) if problem else item
+            problem = ""
+            yield from rows.finish(end)
+            yield end
+            continue
+        source, found = item
+        if not isinstance(found, AudioWindow):
+            yield rows.event(source, found)
+        elif isinstance(answers[0], InferenceError):
+            problem = problem or f"inference_failed: {answers[0]}"
+        else:
+            yield from rows.window(source, found, answers[0])
 
 
-def _with_problem(end: InputEnd, problem: str) -> InputEnd:
-    """The end of an input, whose rows do not count if the model has failed on one of them."""
-    return replace(end, problem=problem, keeps_rows=False) if problem else end
+def _cuts(item: Item) -> Sequence[Cut]:
+    """The window to predict; an event has its scores already."""
+    if isinstance(item, InputEnd) or not isinstance(item[1], AudioWindow):
+        return ()
+    return ((item[1].clip, 0),)
 
 
-def _run_each(
-    classifier: Classifier, clips: NDArray[np.float32]
-) -> Sequence[NDArray[np.float32] | InferenceError]:
-    """Scores (labels,) of each clip; if the model fails on a batch, the errors of single clips."""
+def _predict_each(
+    classifier: Classifier, windows: Sequence[Cut]
+) -> Sequence[Scores | InferenceError]:
+    """Scores (labels,) of each window; if the model fails on a batch, the errors of single ones."""
     try:
-        return list(classifier.run(clips))
+        return list(classifier.predict_windows(windows))
     except InferenceError as error:
-        if len(clips) == 1:
+        if len(windows) == 1:
             return [error]
-    return [_run_each(classifier, clips[i : i + 1])[0] for i in range(len(clips))]
+    return [_predict_each(classifier, [window])[0] for window in windows]
 
 
 class _RowBuilder:
@@ -110,18 +86,26 @@ class _RowBuilder:
         self._decision_threshold = max(DECISION_THRESHOLD, self._min_window_score)
         self._has_rows = False
 
-    def add(
-        self, source: Input, found: AudioWindow | Event, scores: NDArray[np.float32]
-    ) -> Iterator[ResultRow]:
-        """The row of a window or an event; none if the window scores too low."""
-        if isinstance(found, Event):
-            label, score = found.label, found.score
-        elif float(scores.max()) < self._min_window_score:
-            return
-        else:
-            label, score = self._classifier.decide(scores, self._decision_threshold)
+    def event(self, source: Input, event: "Event") -> ResultRow:
+        """The row of an event."""
+        return self._row(source, event, event.label, event.score, event.scores)
+
+    def window(self, source: Input, window: AudioWindow, scores: Scores) -> Iterator[ResultRow]:
+        """The row of a window with scores (labels,); none if they are too low."""
+        if float(scores.max()) >= self._min_window_score:
+            decided = self._classifier.decide(scores, self._decision_threshold)
+            yield self._row(source, window, *decided, scores)
+
+    def _row(
+        self,
+        source: Input,
+        found: "AudioWindow | Event",
+        label: str,
+        score: float,
+        scores: Scores,
+    ) -> ResultRow:
         self._has_rows = True
-        yield ResultRow(
+        return ResultRow(
             filename=utf8_name(source.location),
             start=round(found.start, 6),
             end=round(found.end, 6),
@@ -143,7 +127,7 @@ class _RowBuilder:
             )
         self._has_rows = False
 
-    def _ranked(self, scores: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+    def _ranked(self, scores: Scores) -> tuple[tuple[str, float], ...]:
         if self._top_k == 1:
             best = int(scores.argmax())
             return ((self._classifier.labels[best], round(float(scores[best]), SCORE_DIGITS)),)

@@ -1,18 +1,20 @@
 """Engines that classify the chunks of a run: local worker processes, or a Ray cluster."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from earful.data.dataset.ray_prepare import iterate_rows, ray_session
 from earful.data.system.processes import n_usable_cores
-from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk, RunStats
+from earful.service.batch.chunks import FIRST_CHUNK_SIZE, FinishedChunks, InputChunk
 from earful.service.batch.errors import BatchError
+from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
 
 # (inputs read, seconds of audio read) in the unfinished chunks
@@ -62,29 +64,23 @@ class LocalEngine:
             finally:
                 idle.put(worker)
 
-        remaining = iter(chunks)
-        running: set[Future[tuple[InputChunk, RunStats]]] = set()
+        finished: SimpleQueue[Future[tuple[InputChunk, RunStats]]] = SimpleQueue()
+        n_unfinished = len(chunks)
         with ThreadPoolExecutor(len(workers) or 1) as pool:
             try:
-                while True:
-                    while (
-                        len(running) <= len(workers)
-                        and (chunk := next(remaining, None)) is not None
-                    ):
-                        running.add(pool.submit(work, chunk))
-                    if not running:
-                        return
-                    done, running = wait(running, _PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
+                for chunk in chunks:
+                    pool.submit(work, chunk).add_done_callback(finished.put)
+                while n_unfinished:
+                    with contextlib.suppress(Empty):
+                        yield finished.get(timeout=_PROGRESS_SECONDS).result()
+                        n_unfinished -= 1
                     positions = [worker.position() for worker in workers]
                     on_progress(
                         sum(position for position, _ in positions),
                         sum(seconds for _, seconds in positions),
                     )
             finally:
-                for future in running:
-                    future.cancel()
+                pool.shutdown(wait=False, cancel_futures=True)
                 self.stop()
 
 

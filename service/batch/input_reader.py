@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +81,8 @@ class InputReader:
         if source.location != STANDARD_INPUT and not is_remote(source.location):
             yield Path(source.location)
         elif blob is not None:
+            import tempfile
+
             with tempfile.NamedTemporaryFile(prefix="earful-") as copy:
                 copy.write(blob)
                 copy.flush()

@@ -9,20 +9,16 @@ import fnmatch
 import glob
 import io
 import os
-import sqlite3
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from earful.data.audio.containers import AUDIO_SUFFIXES, is_accepted
 from earful.data.audio.decode import END_TOLERANCE_SECONDS
-from earful.data.labels.clip import ClipProblem
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
-from earful.data.labels.labels_csv import stream_rows
 from earful.service.batch.errors import BatchError
 from earful.service.batch.remote import find_remote, is_remote
 
@@ -131,6 +127,9 @@ def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _from_csv(path: Path, options: CsvOptions) -> Iterator[Input]:
+    from earful.data.labels.clip import ClipProblem
+    from earful.data.labels.labels_csv import stream_rows
+
     for row in stream_rows(path, options):
         if isinstance(row, ClipProblem):
             yield Input(
@@ -230,6 +229,9 @@ def _sort_names(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]
     if len(first_names) < _SORTED_IN_MEMORY:
         yield from sorted(set(first_names), key=lambda pair: os.fsencode(pair[0]))
         return
+    import sqlite3
+    from contextlib import closing
+
     try:
         with closing(sqlite3.connect("")) as database:  # on disk; SQLite deletes it on close
             database.execute("CREATE TABLE n (name BLOB PRIMARY KEY, nested INTEGER) WITHOUT ROWID")

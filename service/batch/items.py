@@ -3,13 +3,12 @@
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import loudest_window, stream_windows
-from earful.data.audio.windows import loudest_start, window_starts
+from earful.data.audio.stream_reader import ReadableBlocks, loudest_window, stream_windows
 from earful.models.bundle.event_options import BACKGROUND_LABELS, EventOptions
 from earful.service.batch.input_reader import Blocks, InputReader, OnRead
 from earful.service.batch.inputs import Input
@@ -20,7 +19,9 @@ from earful.service.classifier import (
     Classifier,
     InferenceError,
 )
-from earful.service.events import Event, detect_events
+
+if TYPE_CHECKING:
+    from earful.service.events import Event
 
 Mode = Literal["file", "events", "windows"]
 
@@ -85,7 +86,7 @@ class AudioWindow:
 
 
 # A window or an event of an input, or its end.
-Item = tuple[Input, AudioWindow | Event] | InputEnd
+Item: TypeAlias = "tuple[Input, AudioWindow | Event] | InputEnd"
 
 
 class ItemReader:
@@ -138,7 +139,9 @@ class ItemReader:
 
     def _events(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, InputEnd]:
         """Yield the events of an input, also of one that ends with an error."""
-        blocks = _Readable([audio] if isinstance(audio, np.ndarray) else audio())
+        from earful.service.events import detect_events  # short recordings are not searched
+
+        blocks = ReadableBlocks([audio] if isinstance(audio, np.ndarray) else audio())
         offset = source.start_seconds or 0.0
         for event in detect_events(self._classifier, blocks, self._options.for_events()):
             yield source, replace(event, start=offset + event.start, end=offset + event.end)
@@ -151,48 +154,25 @@ class ItemReader:
     def _file(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, int]:
         """Yield the loudest clip of an input, with the times of all of it; return its samples."""
         size, offset = self._clip_samples, source.start_seconds or 0.0
-        if not isinstance(audio, np.ndarray):
-            _, clip, total = loudest_window(audio, size)
-        else:
+        if isinstance(audio, np.ndarray):
             total = len(audio)
-            start = loudest_start(audio, size) if total > size else 0
+            _, start = self._classifier.best_cut(audio)
             clip = audio[start : start + size]
             if len(clip) < total:
                 clip = clip.copy()  # a view would keep the whole waveform in memory
+        else:
+            _, clip, total = loudest_window(audio, size)
         yield source, AudioWindow(offset, offset + total / self._rate_hz, clip)
         return total
 
     def _windows(self, source: Input, audio: Waveform | Blocks) -> Generator[Item, None, int]:
         """Yield all windows of an input; return its samples."""
-        size, hop, end = self._clip_samples, self._hop_samples, 0
-        offset, rate = source.start_seconds or 0.0, self._rate_hz
-        windows: Iterable[tuple[int, Waveform]]
-        if isinstance(audio, np.ndarray):
-            starts = window_starts(len(audio), size, hop).tolist()
-            windows = ((first, audio[first : first + size]) for first in starts)
-        else:
-            windows = stream_windows(audio(), size, hop)
-        for first, clip in windows:
+        end, offset, rate = 0, source.start_seconds or 0.0, self._rate_hz
+        blocks = [audio] if isinstance(audio, np.ndarray) else audio()
+        for first, clip in stream_windows(blocks, self._clip_samples, self._hop_samples):
             end = first + len(clip)
             yield source, AudioWindow(offset + first / rate, offset + end / rate, clip)
         return end
-
-
-class _Readable:
-    """Blocks up to an error, which is kept: events before it are complete. Counts samples."""
-
-    def __init__(self, blocks: Iterable[Waveform]) -> None:
-        self._blocks = blocks
-        self.n_samples = 0
-        self.error: AudioError | None = None
-
-    def __iter__(self) -> Iterator[Waveform]:
-        try:
-            for block in self._blocks:
-                self.n_samples += len(block)
-                yield block
-        except AudioError as error:
-            self.error = error
 
 
 def _problem(error: AudioError) -> str:

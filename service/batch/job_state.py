@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 
 from earful.data.atomic_write import write_json
 from earful.data.text.json_input import STRICT, check, read_json
-from earful.service.batch.chunks import InputsFingerprint, RunStats
+from earful.service.batch.chunks import InputsFingerprint
 from earful.service.batch.errors import BatchError
+from earful.service.batch.settled_rows import RunStats
 
 SCHEMA_VERSION = 4
 STATE_FILE, LOCK_FILE = "job.json", "lock"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from earful.data.atomic_write import staged_file
-from earful.service.batch.chunks import RunStats
 from earful.service.batch.errors import BatchError
 from earful.service.batch.formats import FILE_SUFFIXES, import_pyarrow, output_format
 from earful.service.batch.job_state import JobState
 from earful.service.batch.output_folder import check_output, job_folder_path, results_fingerprint
+from earful.service.batch.settled_rows import RunStats
 
 
 def merge_results(shard_results: Sequence[Path], out: Path) -> RunStats:

@@ -14,11 +14,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from earful.service.batch import run
-from earful.service.batch.chunks import RunStats
+from earful.service.batch.request import BatchProgress
+from earful.service.batch.settled_rows import RunStats
 
 
-class _ProgressBar(run.BatchProgress):
+class _ProgressBar(BatchProgress):
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
         self._n_already_done = 0
@@ -38,7 +38,7 @@ class _ProgressBar(run.BatchProgress):
 
 
 @contextlib.contextmanager
-def batch_progress() -> Iterator[run.BatchProgress]:
+def batch_progress() -> Iterator[BatchProgress]:
     """A progress bar to pass to ``run``; removed from the terminal at the end."""
     columns = (
         TextColumn("{task.description}"),

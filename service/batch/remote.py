@@ -1,7 +1,6 @@
 """Recordings at a URL (s3://, gs://, https://, ...), read with fsspec of the extra ``remote``."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -76,6 +75,8 @@ def fetch_to_file(url: str, on_read: Callable[[], None]) -> Iterator[Path]:
     Raises:
         AudioError: ``not_found`` or ``unreadable``.
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="earful-") as folder:
         local = Path(folder, "recording")
         with _as_audio_error(), _as_batch_error(url):

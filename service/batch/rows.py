@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from earful.data.labels.multilabel import normalise_label
@@ -39,7 +40,7 @@ class ResultRow:
 
     def to_json_line(self) -> str:
         """A line of JSON for ``from_json_line``: a list of the fields in order."""
-        return json.dumps([getattr(self, name) for name in _FIELDS]) + "\n"
+        return json.dumps(_values_of(self)) + "\n"
 
     @classmethod
     def from_json_line(cls, line: str) -> "ResultRow":
@@ -49,6 +50,7 @@ class ResultRow:
 
 
 _FIELDS = tuple(field.name for field in fields(ResultRow))
+_values_of = attrgetter(*_FIELDS)
 
 
 def utf8_name(name: str) -> str:

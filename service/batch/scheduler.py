@@ -1,12 +1,11 @@
 """Splits a run into shards, one per task of a scheduler's array job (Slurm, AWS, Kubernetes)."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from earful.service.batch.chunks import InputChunk
 from earful.service.batch.errors import BatchError
+from earful.service.batch.request import ShardSpec
 
 
 @dataclass(frozen=True)
@@ -31,29 +30,6 @@ _SCHEDULERS = (
     _ArrayVariables("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
     _ArrayVariables("JOB_COMPLETION_INDEX"),
 )
-
-
-@dataclass(frozen=True)
-class ShardSpec:
-    """One of ``count`` shards of a run; ``index`` counts from 0."""
-
-    index: int
-    count: int
-
-    @property
-    def is_whole(self) -> bool:
-        return self.count == 1
-
-    def output_path(self, out: Path) -> Path:
-        """results.csv -> results-00002-of-00010.csv; unchanged for a whole run."""
-        if self.is_whole:
-            return out
-        return out.with_name(f"{out.stem}-{self.index:05}-of-{self.count:05}{out.suffix}")
-
-    def select_chunks(self, chunks: Sequence[InputChunk]) -> list[InputChunk]:
-        """The chunks of this shard: consecutive, with about the same number of inputs per shard."""
-        total = chunks[-1].first + chunks[-1].count if chunks else 0
-        return [chunk for chunk in chunks if chunk.first * self.count // total == self.index]
 
 
 def find_shard(

@@ -1,7 +1,7 @@
 """The summary line at the end of a run."""
 
-from earful.service.batch.chunks import RunStats
-from earful.service.batch.run import BatchOutcome
+from earful.service.batch.request import BatchOutcome
+from earful.service.batch.settled_rows import RunStats
 
 
 def format_summary(outcome: BatchOutcome) -> str:

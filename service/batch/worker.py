@@ -23,10 +23,11 @@ from earful.data.atomic_write import OutputError
 from earful.data.errors import EarfulError
 from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.device import Device
-from earful.service.batch.chunks import DOWNLOADS_FOLDER, InputChunk, RunStats, classify_chunk
+from earful.service.batch.chunks import DOWNLOADS_FOLDER, InputChunk, classify_chunk
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import ClassifyOptions
+from earful.service.batch.settled_rows import RunStats
 from earful.service.classifier import Classifier
 
 # Not fork: a child must inherit no ONNX Runtime session or lock (onnxruntime issues 9800, 31961).

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from earful.data.errors import UsageError, did_you_mean_path
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,
@@ -32,7 +32,7 @@ from earful.service.core.echo import echo
 
 if TYPE_CHECKING:
     from earful.service.batch.items import ClassifyOptions
-    from earful.service.batch.run import BatchProgress
+    from earful.service.batch.request import BatchProgress
 
 # As ``service.batch.items.Mode``, which is imported when the command runs.
 Mode = Literal["file", "events", "windows"]
@@ -143,9 +143,8 @@ def classify(
     """
     from earful.models.registry.find_model import find_model
     from earful.service.batch.formats import output_format
-    from earful.service.batch.run import BatchRequest, run
-    from earful.service.batch.scheduler import ShardSpec, find_shard
-    from earful.service.batch.summary import format_summary
+    from earful.service.batch.request import BatchRequest, ShardSpec
+    from earful.service.batch.run import run
 
     options = _options(mode, hop_seconds, min_score, background, top_k)
     check_engine(engine, ray_address)
@@ -155,9 +154,11 @@ def classify(
     sharded = shard_index is not None or num_shards is not None
     if sharded and out is None:
         raise UsageError("--num-shards needs --out, for the results of this shard")
-    shard_spec, variable = (
-        (ShardSpec(0, 1), "") if out is None else find_shard(shard_index, num_shards)
-    )
+    shard_spec, variable = ShardSpec(0, 1), ""
+    if out is not None:
+        from earful.service.batch.scheduler import find_shard
+
+        shard_spec, variable = find_shard(shard_index, num_shards)
     if not shard_spec.is_whole:
         source_note = f" (by {variable})" if variable else ""
         echo(f"shard {shard_spec.index} of {shard_spec.count}{source_note}", err=True)
@@ -184,6 +185,8 @@ def classify(
     with keep_on_interrupt(kept), _progress() as progress, _exit_on_sigterm():
         outcome = run(request, progress)
     if out is not None or outcome.stats.failed or outcome.stats.labelled:
+        from earful.service.batch.summary import format_summary
+
         echo(format_summary(outcome), err=True)
     if out is not None and shard_spec.is_whole and out.is_file():
         print_next(("report", out))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.commands.options import (
     RegistryOption,
     ServeDeviceOption,

@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import tempfile
-import traceback
 from pathlib import Path
 
 from earful.data.errors import EarfulError, describe_os_error, missing_package_error
@@ -85,6 +83,9 @@ def _file_of(error: OSError) -> str:
 
 def _describe_fault(error: Exception) -> str:
     """A sentence that names the file of the traceback, for a report."""
+    import tempfile
+    import traceback
+
     text = " ".join(str(error).split())[:200]
     lines = "".join(traceback.format_exception(error))
     place = ""

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from earful.data.audio.decode import AudioLimits
 from earful.models.bundle.device import Device
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.models.registry.source import ModelSource, open_source
 from earful.service.core.auth import ApiKeys
 from earful.service.core.defaults import (

@@ -162,6 +162,27 @@ class Service:
         self.count_rejected(outcomes)
         return outcomes
 
+    async def predict(
+        self,
+        sources: Sequence[bytes | Waveform],
+        loaded_model: LoadedModel,
+        deadline: float,
+        request: Request | None = None,
+    ) -> list[Prediction]:
+        """``classify`` for requests that fail with any of their files.
+
+        Raises:
+            AudioError: a file cannot be decoded.
+            RequestError: the model fails on a file, and as from ``classify``.
+        """
+        outcomes = await self.classify(sources, loaded_model, deadline, request)
+        predictions = []
+        for outcome in outcomes:
+            if not isinstance(outcome, Prediction):
+                raise outcome
+            predictions.append(outcome)
+        return predictions
+
     def count_rejected(self, outcomes: Iterable[InferenceOutcome]) -> None:
         """Count the files that have no prediction in the metrics."""
         for outcome in outcomes:

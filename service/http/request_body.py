@@ -80,7 +80,7 @@ class RequestBody:
         """Whether the content type is JSON, which a page of another site cannot send."""
         return self._content_type.partition(b";")[0].strip().lower() == b"application/json"
 
-    async def files(self) -> list[tuple[str, Content]]:
+    async def read_upload(self) -> list[tuple[str, Content]]:
         """(filename, content) of every file of a multipart request, or of the raw body.
 
         Raises:
@@ -104,7 +104,7 @@ class RequestBody:
         """Write every file to ``sink`` as it arrives; ``check_headers`` was called before.
 
         Raises:
-            RequestError: as from ``files``.
+            RequestError: as from ``read_upload``.
         """
         parts = (
             self._form(max_file_bytes, store_all=sink.store_all)
@@ -125,10 +125,10 @@ class RequestBody:
         return parts.files
 
     async def form(self) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
-        """The files of a form, as from ``files``, and its text fields by name.
+        """The files of a form, as from ``read_upload``, and its text fields by name.
 
         Raises:
-            RequestError: as from ``files``; or fields are too many, too long, repeated or not
+            RequestError: as from ``read_upload``; or fields are too many, too long, repeated or not
                 UTF-8.
         """
         max_file_bytes = self._settings.memory_limits().max_bytes

@@ -13,7 +13,6 @@ from earful.service.core.errors import RequestError
 from earful.service.events import Event, EventDetector, PendingEvent
 from earful.service.http.app_state import Service
 from earful.service.inference.hot_reload import LoadedModel
-from earful.service.inference.job_queue import InferenceOutcome
 
 _RETRY_SECONDS = 0.05
 
@@ -65,16 +64,8 @@ class StreamEvents:
         deadline = self._service.deadline()
         while True:
             try:
-                outcomes = await self._service.classify(windows, self._model, deadline)
+                return await self._service.predict(windows, self._model, deadline)
             except RequestError as error:
                 if error.code != "queue_full" or time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            return [_prediction(outcome) for outcome in outcomes]
-
-
-def _prediction(outcome: InferenceOutcome) -> Prediction:
-    if not isinstance(outcome, Prediction):
-        raise RequestError(outcome.code, str(outcome))
-    return outcome
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -55,9 +55,9 @@ def locate_label(
     ``label`` is that with the highest score if it is None.
     """
     size, rate_hz = classifier.clip_samples, classifier.sample_rate_hz
-    start = classifier.starts(waveform)[-1]
+    _, start = classifier.best_cut(waveform)
     recorded = waveform[start : start + size]
-    scores = classifier.run(pad_to_clips([recorded], size))[0]
+    scores = classifier.predict_windows([(recorded, 0)])[0]
     index = int(scores.argmax()) if label is None else classifier.labels.index(label)
     exact = _exact_map(classifier, recorded, index)
     values, edges = exact or (_occlude(classifier, recorded, index), np.zeros(0))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio.decode import Waveform
 from earful.data.errors import EarfulError
-from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
+from earful.service.classifier import MAX_BATCH, Classifier, Cut, InferenceError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
+from earful.service.inference.job_queue import WindowJob, predict_timed
 
 # A short file that arrives waits for at most one run of about this long, or of one window.
 _RUN_SECONDS = 0.0006
@@ -28,19 +28,12 @@ CHECK_SECONDS = 0.5
 
 
 @dataclass(eq=False)
-class _BackgroundJob:
+class _BackgroundJob(WindowJob):
     """Windows of a recording; the inference thread sets ``scores`` or ``error``, then ``done``."""
 
-    classifier: Classifier
-    windows: Sequence[tuple[Waveform, int]]
     abandoned: bool = False
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def windows_done(self) -> int:
-        return sum(map(len, self.scores))
 
 
 class BackgroundWindows:
@@ -59,9 +52,9 @@ class BackgroundWindows:
         self,
         classifier: Classifier,
         check: Callable[[], None],
-        windows: Sequence[tuple[Waveform, int]],
+        windows: Sequence[Cut],
     ) -> NDArray[np.float32]:
-        """Scores (windows, labels) of windows, each a waveform and its first sample; blocks.
+        """Scores (windows, labels) of windows; blocks.
 
         ``check`` is called from time to time; what it raises ends the wait.
 
@@ -79,7 +72,7 @@ class BackgroundWindows:
             job.abandoned = True
         if job.error is not None:
             raise job.error
-        return np.concatenate(job.scores)
+        return np.stack(job.scores)
 
     def step(self, max_windows: int = MAX_BATCH) -> None:
         """Run the next windows of the recording whose turn it is; on the inference thread."""
@@ -96,7 +89,7 @@ class BackgroundWindows:
         except Exception as exception:  # noqa: BLE001 - without its thread no request is answered
             log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
             job.error = InferenceError("the model failed")
-        if job.error is None and job.windows_done < len(job.windows):
+        if job.error is None and not job.is_complete:
             self._jobs.append(job)
         else:
             job.done.set()
@@ -112,14 +105,8 @@ class BackgroundWindows:
 
     def _run_some(self, job: _BackgroundJob, max_windows: int) -> None:
         size = min(max_windows, max(1, int(_RUN_SECONDS / self._seconds_per_window)))
-        windows = job.windows[job.windows_done : job.windows_done + size]
         started = time.monotonic()
-        scores = job.classifier.run_windows(windows)
-        seconds = time.monotonic() - started
-        per_window = seconds / len(windows)
+        scores = predict_timed(job.classifier, job.next_windows(size), self._metrics)
+        per_window = (time.monotonic() - started) / len(scores)
         self._seconds_per_window += _SMOOTHING * (per_window - self._seconds_per_window)
-        self._metrics.inference_seconds.observe(seconds)
-        self._metrics.batch_windows.observe(len(windows))
-        if not np.isfinite(scores).all():
-            raise InferenceError("scores are not finite")
-        job.scores.append(scores)
+        job.scores += list(scores)

@@ -1,18 +1,18 @@
-"""Jobs of the micro-batcher: one per file, run as windows in batches."""
+"""Jobs of the micro-batcher: the windows of a file or a recording, run a few at a time."""
 
 import asyncio
-import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earful.data.audio.decode import AudioError, Waveform
+from earful.data.audio.decode import AudioError, AudioLimits, Waveform
 from earful.data.audio.wav import parse_wav
-from earful.service.classifier import MAX_BATCH, Classifier, Prediction
+from earful.service.classifier import MAX_BATCH, Classifier, Cut, Prediction
 from earful.service.core.errors import RequestError
-from earful.service.core.request_log import log
+from earful.service.core.metrics import ServiceMetrics
 
 
 class LongWaveform(AudioError):  # noqa: N818 - names the state
@@ -30,37 +30,73 @@ _MAX_CPU_BATCH = 16
 
 
 @dataclass(eq=False)
-class InferenceJob:
+class WindowJob:
+    """Windows in a queue, and the scores (labels,) of those that were run, in the same order."""
+
+    classifier: Classifier
+    windows: Sequence[Cut] = ()
+    scores: list[NDArray[np.float32]] = field(default_factory=list, init=False)
+
+    def next_windows(self, max_windows: int) -> Sequence[Cut]:
+        """The next windows to run, at most ``max_windows``."""
+        n_done = len(self.scores)
+        return self.windows[n_done : n_done + max_windows]
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.scores) == len(self.windows)
+
+
+@dataclass(eq=False, kw_only=True)
+class FileJob(WindowJob):
     """One file in the queue; the inference thread fills in the results, ``outcome`` last.
 
-    Without ``windows`` only the best window is run. ``max_samples`` limits the decoded length.
+    Without ``covering`` only the best window is run. ``max_samples`` limits the decoded length.
     """
 
     source: bytes | Waveform
-    classifier: Classifier
     future: "asyncio.Future[InferenceOutcome]"
     enqueued_at: float
-    windows: bool = True
+    covering: bool = True
     max_samples: int | None = None
     cancelled: bool = False
     has_started: bool = False
-    waveform: Waveform | None = None
-    starts: Sequence[int] = ()
-    scores: list[NDArray[np.float32]] = field(default_factory=list)
     outcome: InferenceOutcome | None = None
 
-    def set_waveform(self, waveform: Waveform) -> None:
-        """Store the decoded audio, with the windows to run; a too long one is the outcome."""
-        if self.max_samples is not None and len(waveform) > self.max_samples:
-            self.outcome = LongWaveform(waveform)
-            return
-        self.waveform = waveform
-        starts = self.classifier.starts(waveform)
-        self.starts = starts if self.windows else starts[-1:]
+    def add_scores(self, scores: Sequence[NDArray[np.float32]]) -> None:
+        """Add the scores (labels,) of the next windows; the last ones set the outcome."""
+        self.scores += scores
+        if self.is_complete:
+            self.outcome = self.classifier.make_prediction(self.windows, self.scores)
 
-    @property
-    def windows_done(self) -> int:
-        return sum(map(len, self.scores))
+    def fail(self) -> None:
+        """Fail the file, unless it has an outcome."""
+        # A new error each time: an exception raised twice keeps the frames of both.
+        self.outcome = self.outcome or inference_failed_error()
+
+
+def decode_to_windows(job: FileJob, limits: AudioLimits) -> Sequence[Cut]:
+    """The windows of a file to run.
+
+    Raises:
+        AudioError: with a stable code; ``LongWaveform`` if the job is for shorter ones.
+    """
+    source, classifier = job.source, job.classifier
+    waveform = classifier.decode(source, limits).waveform if isinstance(source, bytes) else source
+    if job.max_samples is not None and len(waveform) > job.max_samples:
+        raise LongWaveform(waveform)
+    return classifier.cut(waveform, covering=job.covering)
+
+
+def predict_timed(
+    classifier: Classifier, windows: Sequence[Cut], metrics: ServiceMetrics
+) -> NDArray[np.float32]:
+    """``Classifier.predict_windows``, with its duration and size in the metrics."""
+    started = time.monotonic()
+    scores = classifier.predict_windows(windows)
+    metrics.inference_seconds.observe(time.monotonic() - started)
+    metrics.batch_windows.observe(len(windows))
+    return scores
 
 
 def max_batch(classifier: Classifier) -> int:
@@ -76,7 +112,7 @@ def decodes_inline(source: bytes | Waveform) -> bool:
     )
 
 
-def select_jobs(active: Sequence[InferenceJob]) -> list[InferenceJob]:
+def select_jobs(active: Sequence[FileJob]) -> list[FileJob]:
     """The next jobs: up to a batch of those that use the same model as the first one."""
     pending = [job for job in active if not job.cancelled]
     if not pending:
@@ -85,27 +121,6 @@ def select_jobs(active: Sequence[InferenceJob]) -> list[InferenceJob]:
     return [job for job in pending if job.classifier is classifier][: max_batch(classifier)]
 
 
-def next_windows(job: InferenceJob, max_windows: int) -> list[tuple[Waveform, int]]:
-    """The next windows of a job, at most ``max_windows``: its waveform and each first sample."""
-    if job.waveform is None:
-        return []
-    n_done = job.windows_done
-    return [(job.waveform, start) for start in job.starts[n_done : n_done + max_windows]]
-
-
-def add_scores(job: InferenceJob, scores: NDArray[np.float32]) -> None:
-    """Add the scores (windows, labels) of a batch to a job; the last ones set its outcome."""
-    if not np.isfinite(scores).all():
-        log(logging.ERROR, "batch_failed", {"reason": "scores are not finite"})
-        job.outcome = inference_failed_error()
-        return
-    job.scores.append(scores)
-    if job.waveform is not None and job.windows_done == len(job.starts):
-        job.outcome = job.classifier.make_prediction(
-            job.waveform, job.starts, np.concatenate(job.scores)
-        )
-
-
 def inference_failed_error() -> RequestError:
-    """A new error each time: an exception raised twice keeps the frames of both."""
+    """The error of a file on which the model fails, new each time."""
     return RequestError("inference_failed", "the model failed on this file")

@@ -60,7 +60,17 @@ class LongRecordings:
         cancelled = threading.Event()
         self._cancels.add(cancelled)
         try:
-            return await self._classify(recording, classifier, deadline, windows, cancelled)
+            seconds = await asyncio.to_thread(recording.seconds)
+            is_long = seconds is None or seconds > MAX_WHOLE_SECONDS
+            if is_long and self._refused:
+                raise _draining()
+            deadline += self._seconds_per_audio_second * (seconds or self._limits.max_seconds)
+            analysis = Analysis(recording, classifier, self._batcher.background, cancelled)
+            threads = self._long_threads if is_long else self._short_threads
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await asyncio.get_running_loop().run_in_executor(
+                    threads, analysis.outcome, windows
+                )
         except AudioError as error:
             return RecordingOutcome(error, None)
         except TimeoutError as error:
@@ -72,26 +82,6 @@ class LongRecordings:
         finally:
             cancelled.set()
             self._cancels.discard(cancelled)
-
-    async def _classify(
-        self,
-        recording: Recording,
-        classifier: Classifier,
-        deadline: float,
-        windows: bool,
-        cancelled: threading.Event,
-    ) -> RecordingOutcome:
-        seconds = await asyncio.to_thread(recording.seconds)
-        is_long = seconds is None or seconds > MAX_WHOLE_SECONDS
-        if is_long and self._refused:
-            raise _draining()
-        deadline += self._seconds_per_audio_second * (seconds or self._limits.max_seconds)
-        analysis = Analysis(recording, classifier, self._batcher.background, cancelled)
-        threads = self._long_threads if is_long else self._short_threads
-        async with asyncio.timeout(deadline - time.monotonic()):
-            return await asyncio.get_running_loop().run_in_executor(
-                threads, analysis.outcome, windows
-            )
 
     @property
     def in_progress(self) -> int:

@@ -5,8 +5,8 @@ arrive while it runs form the next batch, so batches grow with the load and no r
 batch to fill. A long file gets a few windows per batch, so it does not block the others; windows
 of long recordings and of jobs (``background_windows``) run in between.
 
-    event loop        submit -> queue .................................. future <- deliver
-    inference thread             `-> decode -> batch of windows -> run -----'
+    event loop        submit -> queue ............................... future <- deliver
+    inference thread       `-> decode_to_windows -> fill_batches -> predict_windows --'
 """
 
 import asyncio
@@ -17,26 +17,23 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from earful.data.audio.decode import AudioError, AudioLimits, Waveform
 from earful.models.bundle.session_calls import ModelTimeout
-from earful.service.classifier import MAX_BATCH, Classifier, InferenceError
+from earful.service.classifier import MAX_BATCH, Classifier, Cut, InferenceError, fill_batches
 from earful.service.core.background import BackgroundTask, BackgroundThread
 from earful.service.core.errors import RequestError
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.core.request_log import log
 from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import (
-    InferenceJob,
+    FileJob,
     InferenceOutcome,
-    add_scores,
+    decode_to_windows,
     decodes_inline,
-    inference_failed_error,
     max_batch,
-    next_windows,
+    predict_timed,
     select_jobs,
 )
 
@@ -52,7 +49,7 @@ _SMOOTHING = 0.05
 class _PendingRequest:
     """The files of one request; ``disconnected`` returns when its client has disconnected."""
 
-    jobs: list[InferenceJob]
+    jobs: list[FileJob]
     deadline: float
     disconnected: Callable[[], Awaitable[None]] | None
     disconnect_watcher: "asyncio.Task[None] | None" = None
@@ -74,7 +71,7 @@ class MicroBatcher:
         self._submitted_at = -_BUSY_SECONDS
         self._depth = 0
         self._closing = False
-        self._incoming: deque[InferenceJob] = deque()
+        self._incoming: deque[FileJob] = deque()
         self._wake = threading.Condition()
         self.background = BackgroundWindows(self._wake, metrics)
         self._stopped = False
@@ -82,7 +79,7 @@ class MicroBatcher:
         # Set while the last batch of the model did not end; ``/readyz`` shows it.
         self.timeout_reason: str | None = None
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, "decode")
-        self._active: deque[InferenceJob] = deque()  # of the inference thread
+        self._active: deque[FileJob] = deque()  # of the inference thread
         self._thread = BackgroundThread(
             "inference", self._run_next, metrics, recover=self._fail_unfinished
         )
@@ -164,7 +161,14 @@ class MicroBatcher:
         self.check_capacity(len(sources))
         self._submitted_at = now = time.monotonic()
         jobs = [
-            InferenceJob(source, classifier, self._loop.create_future(), now, windows, max_samples)
+            FileJob(
+                classifier,
+                source=source,
+                future=self._loop.create_future(),
+                enqueued_at=now,
+                covering=windows,
+                max_samples=max_samples,
+            )
             for source in sources
         ]
         pending_request = _PendingRequest(jobs, deadline, disconnected)
@@ -194,12 +198,12 @@ class MicroBatcher:
         self._depth += change
         self._metrics.queue_depth.inc(change)
 
-    def _enqueue(self, jobs: Sequence[InferenceJob]) -> None:
+    def _enqueue(self, jobs: Sequence[FileJob]) -> None:
         with self._wake:
             self._incoming.extend(jobs)
             self._wake.notify()
 
-    def _decode_in_pool(self, job: InferenceJob) -> "asyncio.Future[None]":
+    def _decode_in_pool(self, job: FileJob) -> "asyncio.Future[None]":
         decoding = self._loop.run_in_executor(self._decoders, self._decode, job)
         decoding.add_done_callback(lambda _: self._enqueue([job]))
         return decoding
@@ -243,11 +247,11 @@ class MicroBatcher:
         failed = list(self._active)
         self._active.clear()
         for job in failed:
-            job.outcome = job.outcome or inference_failed_error()
+            job.fail()
         self._loop.call_soon_threadsafe(_set_results, failed)
         self.background.fail_current()
 
-    def _run_selected(self, active: deque[InferenceJob], selected: Sequence[InferenceJob]) -> None:
+    def _run_selected(self, active: deque[FileJob], selected: Sequence[FileJob]) -> None:
         started = time.monotonic()
         try:
             self._step(selected)
@@ -256,15 +260,15 @@ class MicroBatcher:
             self.timeout_reason = str(timeout)
             log(logging.ERROR, "model_timeout", {"reason": str(timeout), "files": len(selected)})
             for job in selected:
-                job.outcome = job.outcome or inference_failed_error()
+                job.fail()
         except Exception as exception:  # noqa: BLE001 - without this thread no request is answered
             log(logging.ERROR, "unexpected_error", {"where": "inference"}, exception)
             for job in selected:
-                job.outcome = job.outcome or inference_failed_error()
+                job.fail()
         self._busy_seconds += time.monotonic() - started
         self._deliver_finished(active, selected)
 
-    def _wait_for_jobs(self, active: deque[InferenceJob]) -> bool:
+    def _wait_for_jobs(self, active: deque[FileJob]) -> bool:
         """Move new jobs to ``active``, waiting while there is no work; False when stopped."""
         with self._wake:
             while not (self._incoming or active or self.background or self._stopped):
@@ -273,22 +277,20 @@ class MicroBatcher:
             self._incoming.clear()
         return bool(active or self.background)
 
-    def _step(self, selected: Sequence[InferenceJob]) -> None:
+    def _step(self, selected: Sequence[FileJob]) -> None:
         """Decode new jobs, and run one batch of the jobs' windows."""
         now = time.monotonic()
         for job in selected:
             if not job.has_started:
                 job.has_started = True
                 self._metrics.queue_seconds.observe(now - job.enqueued_at)
-            if job.waveform is None and job.outcome is None:
+            if not job.windows and job.outcome is None:
                 self._decode(job)
         ready = [job for job in selected if job.outcome is None and not job.cancelled]
         if ready:
             self._run_batch(ready)
 
-    def _deliver_finished(
-        self, active: deque[InferenceJob], selected: Sequence[InferenceJob]
-    ) -> None:
+    def _deliver_finished(self, active: deque[FileJob], selected: Sequence[FileJob]) -> None:
         """Send finished jobs to the event loop; of the others, those that just ran go last."""
         finished = [job for job in selected if job.outcome is not None]
         if finished:
@@ -301,54 +303,41 @@ class MicroBatcher:
         active.clear()
         active.extend(sorted(unfinished, key=lambda job: job in just_run))
 
-    def _decode(self, job: InferenceJob) -> None:
+    def _decode(self, job: FileJob) -> None:
         """Decode a job; small files on the inference thread, others on a decoder thread."""
         if job.cancelled:
             return
         started = time.monotonic()
         try:
+            job.windows = decode_to_windows(job, self._limits)
             if isinstance(job.source, bytes):
-                waveform = job.classifier.decode(job.source, self._limits).waveform
                 self._metrics.decode_seconds.observe(time.monotonic() - started)
-            else:
-                waveform = job.source
-            job.set_waveform(waveform)
         except AudioError as error:
-            job.outcome = error
+            job.outcome = error.with_traceback(None)  # which would keep the job in a circle
         except Exception as exception:  # noqa: BLE001 - a decoder's bug fails that file only
             log(logging.ERROR, "unexpected_error", {"where": "decode"}, exception)
-            job.outcome = inference_failed_error()
+            job.fail()
 
-    def _run_batch(self, selected: Sequence[InferenceJob]) -> None:
+    def _run_batch(self, selected: Sequence[FileJob]) -> None:
         """Run the next windows of the jobs, an equal share of the batch for each."""
-        max_windows = max(1, max_batch(selected[0].classifier) // len(selected))
-        parts = [(job, next_windows(job, max_windows)) for job in selected]
+        classifier = selected[0].classifier
+        max_windows = max(1, max_batch(classifier) // len(selected))
+        shares = [(job, job.next_windows(max_windows)) for job in selected]
+
+        def run(shares: Sequence[tuple[FileJob, Sequence[Cut]]]) -> None:
+            predict = partial(predict_timed, classifier, metrics=self._metrics)
+            for job, scores in fill_batches(shares, predict):
+                job.add_scores(scores)
+
         try:
-            scores = self._run([window for _, windows in parts for window in windows], selected[0])
+            run(shares)
         except InferenceError as error:  # one of the files caused it: run each by itself
             log(logging.ERROR, "batch_failed", {"reason": str(error), "files": len(selected)})
-            for job, windows in parts:
-                self._run_alone(job, windows)
-            return
-        first = 0
-        for job, windows in parts:
-            add_scores(job, scores[first : first + len(windows)])
-            first += len(windows)
-
-    def _run_alone(self, job: InferenceJob, windows: Sequence[tuple[Waveform, int]]) -> None:
-        try:
-            add_scores(job, self._run(windows, job))
-        except InferenceError:
-            job.outcome = inference_failed_error()
-
-    def _run(
-        self, windows: Sequence[tuple[Waveform, int]], job: InferenceJob
-    ) -> NDArray[np.float32]:
-        started = time.monotonic()
-        scores = job.classifier.run_windows(windows)
-        self._metrics.inference_seconds.observe(time.monotonic() - started)
-        self._metrics.batch_windows.observe(len(windows))
-        return scores
+            for share in shares:
+                try:
+                    run([share])
+                except InferenceError:
+                    share[0].fail()
 
 
 async def _cancel_on_disconnect(
@@ -358,7 +347,7 @@ async def _cancel_on_disconnect(
     pending_request.cancel("client_disconnected", "the client disconnected")
 
 
-def _set_results(finished: Sequence[InferenceJob]) -> None:
+def _set_results(finished: Sequence[FileJob]) -> None:
     """Resolve the futures of finished jobs; called on the event loop."""
     for job in finished:
         if not job.future.done() and job.outcome is not None:

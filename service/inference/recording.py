@@ -12,7 +12,7 @@ import numpy as np
 
 from earful.data.audio.containers import strip_id3_tag
 from earful.data.audio.libsndfile import SeekableBytes
-from earful.data.audio.limits import AudioError, AudioLimits, Waveform, check_bytes
+from earful.data.audio.limits import AudioLimits, Waveform, check_bytes
 from earful.data.audio.stream_reader import header_seconds, read_blocks
 from earful.service.core.spooled_file import SpooledFile
 
@@ -112,33 +112,3 @@ class Recording:
             block = block[size:]
             if is_busy:
                 time.sleep(self._rest_seconds)
-
-
-class ReadableBlocks:
-    """Blocks up to an error, which is kept: events before it are complete. Counts samples.
-
-    ``check`` is called before each block; what it raises ends the pass.
-    """
-
-    def __init__(self, blocks: Iterator[Waveform], check: Callable[[], None]) -> None:
-        self._blocks, self._check = blocks, check
-        self.n_samples = 0
-        self.error: AudioError | None = None
-
-    def __iter__(self) -> Iterator[Waveform]:
-        try:
-            for block in self._blocks:
-                self._check()
-                self.n_samples += len(block)
-                yield block
-        except AudioError as error:
-            self.error = error
-
-    def first(self, max_samples: float) -> list[Waveform]:
-        """The first blocks: all, or until they have more than ``max_samples``."""
-        blocks = []
-        for block in self:
-            blocks.append(block)
-            if self.n_samples > max_samples:
-                break
-        return blocks

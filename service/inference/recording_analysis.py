@@ -5,30 +5,31 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import LoudestWindow, loudest_window, stream_windows
+from earful.data.audio.stream_reader import LoudestWindow, ReadableBlocks, stream_windows
 from earful.data.labels.multilabel import SEPARATOR
 from earful.models.bundle.event_options import default_min_score, is_background
 from earful.service.classifier import (
-    MAX_BATCH,
     MAX_FILE_CLIPS,
     WINDOW_HOP_FRACTION,
     Classifier,
     InferenceError,
     Prediction,
+    ScoreWindows,
     Window,
+    fill_batches,
 )
 from earful.service.core.errors import RequestError
 from earful.service.core.request_log import log
-from earful.service.events import Event, ScoreWindows, detect_events
+from earful.service.events import Event, detect_events
 from earful.service.inference.background_windows import BackgroundWindows
 from earful.service.inference.job_queue import InferenceOutcome, inference_failed_error
-from earful.service.inference.recording import ReadableBlocks, Recording
+from earful.service.inference.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ class Analysis:
         if audio.error is not None:
             refused = audio.error.code in ("too_long", "too_large")
             return RecordingOutcome(audio.error, None if refused else events)
-        start, clip = loudest.finish()
-        if clip is None:
-            _, clip, _ = loudest_window(self._recording.blocks, self._classifier.clip_samples)
+        start, clip = loudest.finish(self._recording.blocks)
         best = self._window(start, clip, self._run_windows([(clip, 0)])[0])
         prediction = Prediction(
             seconds=audio.n_samples / self._classifier.sample_rate_hz,
@@ -120,10 +119,9 @@ class Analysis:
         size = self._classifier.clip_samples
         hop = max(1, round(size * WINDOW_HOP_FRACTION))
         windows = stream_windows(self._recording.blocks(), size, hop)
-        for batch in _batched(windows, MAX_BATCH):
-            scores = self._run_windows([(clip, 0) for _, clip in batch])
-            for (start, clip), window_scores in zip(batch, scores, strict=True):
-                yield self._window(start, clip, window_scores)
+        with_cuts = (((start, clip), [(clip, 0)]) for start, clip in windows)
+        for (start, clip), [scores] in fill_batches(with_cuts, self._run_windows):
+            yield self._window(start, clip, scores)
 
     def _window(self, start: int, clip: Waveform, scores: NDArray[np.float32]) -> Window:
         rate = self._classifier.sample_rate_hz
@@ -135,10 +133,8 @@ def short_prediction(
     classifier: Classifier, waveform: Waveform, score_windows: ScoreWindows, *, windows: bool
 ) -> Prediction:
     """The prediction of (samples,) up to ``MAX_FILE_CLIPS``, with all windows or only the best."""
-    starts = classifier.starts(waveform)
-    starts = starts if windows else starts[-1:]
-    scores = score_windows([(waveform, start) for start in starts])
-    return classifier.make_prediction(waveform, starts, scores)
+    cuts = classifier.cut(waveform, covering=windows)
+    return classifier.make_prediction(cuts, list(score_windows(cuts)))
 
 
 def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, ...]:
@@ -156,10 +152,3 @@ def whole_event(classifier: Classifier, prediction: Prediction) -> tuple[Event, 
     if not label or not score >= min_score or is_background(label):
         return ()
     return (Event(0.0, round(prediction.seconds, 6), label, score, best.scores),)
-
-
-def _batched(
-    windows: Iterator[tuple[int, Waveform]], size: int
-) -> Iterator[list[tuple[int, Waveform]]]:
-    while batch := list(islice(windows, size)):
-        yield batch

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import header_seconds
-from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction
+from earful.data.audio.stream_reader import ReadableBlocks, header_seconds
+from earful.service.classifier import MAX_FILE_CLIPS, Classifier, Prediction, ScoreWindows
 from earful.service.core.defaults import SCORE_DIGITS
-from earful.service.events import Event, ScoreWindows, detect_events
-from earful.service.inference.recording import ReadableBlocks, Recording
+from earful.service.events import Event, detect_events
+from earful.service.inference.recording import Recording
 from earful.service.inference.recording_analysis import short_prediction, whole_event
 from earful.service.jobs.records import FileOutcome
 

@@ -19,9 +19,8 @@ from uvicorn.config import STARTUP_FAILURE
 from earful.models.bundle.bundle import open_bundle
 from earful.models.bundle.call_watcher import guard_process
 from earful.models.bundle.device import Device
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import DEFAULT_REGISTRY, SHIPPED_MODEL
 from earful.service.core.echo import echo
 from earful.service.core.host_names import SETTING as ALLOWED_HOSTS_SETTING
 from earful.service.core.host_names import is_name

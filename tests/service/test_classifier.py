@@ -1,10 +1,13 @@
 """The inference path: windows cover a recording, and predictions are independent of the batch."""
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
 import numpy as np
 import pytest
 
-from earful.data.audio.decode import AudioError
-from earful.service.classifier import MAX_BATCH, Classifier, Prediction, classify_or_error
+from earful.data.audio.decode import Waveform
+from earful.service.classifier import MAX_BATCH, Classifier, Cut, Prediction, fill_batches
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone
 
 BACKGROUNDS = {"digital silence": 0.0, "low noise": 0.003}
@@ -91,15 +94,41 @@ def test_window_equals_the_same_segment_alone(classifier: Classifier) -> None:
         assert window.label == alone.label
 
 
-def test_errors_keep_their_position_in_the_batch(classifier: Classifier) -> None:
-    bad = [AudioError("truncated", str(n)) for n in range(4)]
-    inputs = [bad[0], tone("low"), bad[1], bad[2], tone("high"), *[tone("mid")] * MAX_BATCH, bad[3]]
-    results = list(classify_or_error(classifier, inputs))
-    assert len(results) == len(inputs)
-    for waveform_or_error, result in zip(inputs, results, strict=True):
-        assert (result is waveform_or_error) == isinstance(waveform_or_error, AudioError)
-    labels = [result.label for result in results if isinstance(result, Prediction)]
-    assert labels == ["low", "high", *["mid"] * MAX_BATCH]
+@pytest.mark.parametrize("n_windows", [[0], [1] * 70, [5, 0, 40, 0, 0, 3, 64], [0] * 2500, [33]])
+def test_batches_span_items_and_answers_stay_with_theirs(n_windows: list[int]) -> None:
+    """Any number of windows of an item, none included; an answer is the window it is for."""
+    waveform, batches = np.zeros(1, np.float32), list[int]()
+
+    def predict(windows: Sequence[Cut]) -> list[int]:
+        batches.append(len(windows))
+        return [start for _, start in windows]
+
+    starts = [list(range(100 * n, 100 * n + count)) for n, count in enumerate(n_windows)]
+    items = ((n, [(waveform, start) for start in cuts]) for n, cuts in enumerate(starts))
+    assert list(fill_batches(items, predict)) == list(enumerate(starts))
+    assert sum(batches) == sum(n_windows)
+    assert max(batches, default=1) <= MAX_BATCH
+    if set(n_windows) == {1}:
+        assert batches == [MAX_BATCH, MAX_BATCH, len(n_windows) - 2 * MAX_BATCH]
+
+
+def test_items_wait_for_no_more_than_a_batch(classifier: Classifier) -> None:
+    """A list of any length is read as its predictions are taken."""
+    n_read = 0
+
+    def items() -> Iterator[tuple[int, Waveform]]:
+        nonlocal n_read
+        for n in range(10 * MAX_BATCH):
+            n_read += 1
+            yield n, tone("mid")
+
+    predictions = classifier.classify_items(items())
+    assert [(n, found.label) for n, found in islice(predictions, 3)] == [
+        (0, "mid"),
+        (1, "mid"),
+        (2, "mid"),
+    ]
+    assert n_read == MAX_BATCH
 
 
 def test_classifying_does_not_change_the_waveform(classifier: Classifier) -> None:

@@ -167,7 +167,7 @@ def test_windows_may_be_scored_elsewhere(classifier: Classifier) -> None:
 
     def score(windows: Sequence[tuple[Waveform, int]]) -> NDArray[np.float32]:
         asked.append(len(windows))
-        return classifier.run_windows(windows)
+        return classifier.predict_windows(windows)
 
     events = list(detect_events(classifier, [sentence()], OPTIONS, score_windows=score))
     assert labels(events) == [label for label, _ in SOUNDS]

@@ -13,8 +13,8 @@ from earful.data.dataset.dataset import (
 )
 from earful.data.errors import optional_path, require_choice, require_number, require_path
 from earful.data.labels.csv_options import CsvOptions
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.find_model import find_model
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.training.evaluation.evaluator import (
     Evaluation,
     EvaluationError,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from earful.data.errors import UsageError
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import keep_on_interrupt, print_message, print_next
 from earful.service.commands.options import (
     EXIT_SOME_FAILED,

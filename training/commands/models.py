@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from earful.data.errors import EarfulError, UsageError, command, did_you_mean_path
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.records import CHALLENGER
 from earful.models.registry.registry import Registry
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.commands.next_steps import print_message, print_next
 from earful.service.commands.options import EXIT_SOME_FAILED, RegistryOption
 from earful.service.core.echo import echo

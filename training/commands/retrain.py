@@ -10,7 +10,7 @@ import typer
 
 from earful.data.errors import UsageError
 from earful.data.labels.csv_options import CsvOptions
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.service.commands.feedback import DatabaseOption, SavedRecordingsOption
 from earful.service.commands.next_steps import (
     keep_on_interrupt,

@@ -19,7 +19,7 @@ from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.models.bundle.decision import predicted_label_mask
-from earful.service.classifier import Classifier, Prediction, classify_or_error
+from earful.service.classifier import Classifier, Prediction
 from earful.training.evaluation.confidence import (
     N_BACKGROUNDS,
     ConfidenceReport,
@@ -230,10 +230,12 @@ def _classify_clips(
     classified = _ClassifiedClips()
     size = classifier.metadata.features.clip_samples
 
-    def waveforms() -> Iterator[Waveform | AudioError]:
-        for clip, audio in read_clips(clips, classifier.sample_rate_hz):
+    def readable() -> Iterator[tuple[Clip, Waveform]]:
+        read = read_clips(clips, classifier.sample_rate_hz)
+        for done, (clip, audio) in enumerate(read, 1):
+            progress(done, len(clips))
             if isinstance(audio, AudioError):
-                yield audio
+                classified.failed.append(clip.audio_problem(audio))
                 continue
             classified.files.add(audio.sha256, clip)
             late = find_late_end(clip, len(audio.waveform) / classifier.sample_rate_hz)
@@ -241,15 +243,9 @@ def _classify_clips(
             if keep_all_waveforms or len(classified.kept_clips) < N_BACKGROUNDS:
                 kept = audio.waveform if keep_all_waveforms else loudest_clip(audio.waveform, size)
                 classified.kept_clips.append(LabelledWaveform(kept, clip.label, clip.speaker))
-            yield audio.waveform
+            yield clip, audio.waveform
 
-    predictions = classify_or_error(classifier, waveforms())
-    for done, (clip, prediction) in enumerate(zip(clips, predictions, strict=True), 1):
-        if isinstance(prediction, AudioError):
-            classified.failed.append(clip.audio_problem(prediction))
-        else:
-            classified.predictions.append((clip, prediction))
-        progress(done, len(clips))
+    classified.predictions.extend(classifier.classify_items(readable()))
     if not classified.predictions:
         raise EvaluationError(
             f"none of {len(clips)} clips can be read; the first: {classified.failed[0]}"

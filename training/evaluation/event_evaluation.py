@@ -1,14 +1,14 @@
 """Evaluate a released model on the labelled events of recordings, with the event detector."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from earful.data.annotations.annotation import format_list
 from earful.data.atomic_write import json_bytes, staged_folder
-from earful.data.audio.decode import AudioError, Waveform
-from earful.data.audio.stream_reader import read_blocks
+from earful.data.audio.decode import AudioError
+from earful.data.audio.stream_reader import ReadableBlocks, read_blocks
 from earful.data.labels.clip import ClipProblem
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.multilabel import sort_labels, split_labels
@@ -181,17 +181,11 @@ class _Sums:
 
 def _find_events(classifier: Classifier, path: Path) -> tuple[list[SoundEvent], float]:
     """The events that the detector finds in a recording, and its length in seconds."""
-    n_samples = 0
-
-    def counted(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
-        nonlocal n_samples
-        for block in blocks:
-            n_samples += len(block)
-            yield block
-
-    blocks = counted(read_blocks(path, classifier.sample_rate_hz))
+    blocks = ReadableBlocks(read_blocks(path, classifier.sample_rate_hz))
     found = [SoundEvent(e.start, e.end, e.label) for e in detect_events(classifier, blocks)]
-    return found, n_samples / classifier.sample_rate_hz
+    if blocks.error is not None:
+        raise blocks.error
+    return found, blocks.n_samples / classifier.sample_rate_hz
 
 
 def _usable_events(

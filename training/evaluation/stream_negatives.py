@@ -7,7 +7,6 @@ stream, with pauses: the rate per hour is that of a stream, and a lone clip has 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from earful.data.dataset.reader import read_clips
 from earful.data.labels.clip import Clip, ClipProblem
 from earful.models.bundle.event_options import EventOptions
 from earful.service.batch.inputs import Input
-from earful.service.classifier import MAX_BATCH, Classifier
+from earful.service.classifier import Classifier
 from earful.service.events import detect_events
 from earful.training.evaluation.false_accepts import FalseAcceptError, SoundScores
 
@@ -141,14 +140,14 @@ class _JoinedClips:
         self.pause_samples = 0
 
     def blocks(self, clips: Iterator[Waveform]) -> Iterator[Waveform]:
-        while batch := list(islice(clips, MAX_BATCH)):
-            self.top_scores += [p.top_score for p in self._classifier.classify(batch)]
-            for clip in batch:
-                seconds = self._generator.uniform(*PAUSE_SECONDS)
-                pause = np.zeros(round(seconds * self._classifier.sample_rate_hz), np.float32)
-                self.pause_samples += len(pause)
-                yield pause
-                yield clip
+        items = ((clip, clip) for clip in clips)
+        for clip, prediction in self._classifier.classify_items(items):
+            self.top_scores.append(prediction.top_score)
+            seconds = self._generator.uniform(*PAUSE_SECONDS)
+            pause = np.zeros(round(seconds * self._classifier.sample_rate_hz), np.float32)
+            self.pause_samples += len(pause)
+            yield pause
+            yield clip
 
 
 def _read_clips(

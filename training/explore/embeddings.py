@@ -15,7 +15,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.features.config import FeatureConfig
 from earful.models.bundle.metadata import ModelError
 from earful.models.networks.zoo import zoo_entry
-from earful.service.classifier import MAX_BATCH, Classifier
+from earful.service.classifier import Classifier, fill_batches
 from earful.training.config.train_config import TrainingError
 from earful.training.explore.neighbours import unit_length, whitened
 from earful.training.loaders.loader import read_features
@@ -75,11 +75,10 @@ def embed_with_model(dataset: Dataset, model: Path) -> Embedding:
     """
     classifier = Classifier.open(model)
     check_model(dataset, classifier)
-    batches = [
-        classifier.embed(dataset.waveforms(slice(start, start + MAX_BATCH)))
-        for start in range(0, len(dataset.clips), MAX_BATCH)
-    ]
-    probabilities, vectors = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    rows = range(len(dataset.clips))
+    clips = ((row, [(dataset.waveforms(slice(row, row + 1))[0], 0)]) for row in rows)
+    embedded = fill_batches(clips, lambda cuts: zip(*classifier.embed_windows(cuts), strict=True))
+    probabilities, vectors = map(np.stack, zip(*(pair for _, [pair] in embedded), strict=True))
     predictions = _classifier_predictions(probabilities, classifier.labels)
     return Embedding("classifier", model.name, _require_finite(vectors, str(model)), predictions)
 

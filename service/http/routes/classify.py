@@ -1,14 +1,16 @@
 """``POST /v1/classify``: files to labels and events.
 
-bytes         -> micro-batcher -> prediction                       up to 1.5 clips
-                        |  longer, or damaged
-                        v
-SpooledFile   -> long recordings -> prediction and events          read block by block
+    read_upload -> MicroBatcher.submit -> decode_to_windows -> Classifier.predict_windows
+                -> to_response                                         a file of up to 1.5 clips
+    read_upload -> LongRecordings.classify -> detect_events -> MicroBatcher.background
+                -> Classifier.predict_windows -> to_response           longer, or damaged
+
+The batcher decodes behind its queue: what it refuses, or drops at its deadline, is never decoded.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -83,14 +85,15 @@ def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Aw
         loaded_model = service.admit(request.headers, "classify")
         parameters = ClassifyParameters.parse(request.scope["query_string"])
         with service.open_body(request, deadline) as body:
-            files = await body.files()
+            files = await body.read_upload()
             if body.temporary_files:  # they took their time to arrive
                 deadline = service.deadline()
             contents = [content for _, content in files]
-            classified = await _Classification(
-                service, loaded_model, deadline, request, parameters.windows
-            ).classify(contents)
-            service.count_rejected(recording.outcome for recording in classified)
+            recordings = await _classify_files(
+                service, loaded_model, deadline, request, contents, windows=parameters.windows
+            )
+            outcomes = [recording.outcome for recording in recordings]
+            service.count_rejected(outcomes)
             results = [
                 file_result(
                     name,
@@ -99,75 +102,65 @@ def add_classify_route(app: FastAPI, service: Service) -> Callable[[Request], Aw
                     windows=parameters.windows,
                     top_k=parameters.top_k,
                 )
-                for (name, _), recording in zip(files, classified, strict=True)
+                for (name, _), recording in zip(files, recordings, strict=True)
             ]
             if service.feedback is not None:
-                outcomes = [recording.outcome for recording in classified]
                 await service.feedback.add_prediction_ids(results, contents, outcomes, loaded_model)
-        if all("error" in result for result in results):
-            first = results[0]["error"]
-            return error_response(first["code"], first["message"], results=results)
-        request.state.request_log.log_fields = {
-            "files": len(results),
-            "model": loaded_model.info["version"],
-        }
-        return json_response({"model": loaded_model.info, "results": results})
+        return to_response(request, results, loaded_model)
 
     return classify
 
 
-@dataclass(eq=False, slots=True)
-class _Classification:
-    """The classification of the files of one request."""
+def to_response(
+    request: Request, results: Sequence[dict[str, Any]], loaded_model: LoadedModel
+) -> Response:
+    """The results of all files; an error response if each is an error, with the first one's."""
+    if all("error" in result for result in results):
+        first = results[0]["error"]
+        return error_response(first["code"], first["message"], results=results)
+    request.state.request_log.log_fields = {
+        "files": len(results),
+        "model": loaded_model.info["version"],
+    }
+    return json_response({"model": loaded_model.info, "results": results})
 
-    service: Service
-    loaded_model: LoadedModel
-    deadline: float
-    request: Request
-    windows: bool
 
-    async def classify(self, contents: Sequence[Content]) -> list[RecordingOutcome]:
-        """The outcome of each file: short ones through the micro-batcher, others block by block.
+async def _classify_files(
+    service: Service,
+    loaded_model: LoadedModel,
+    deadline: float,
+    request: Request,
+    contents: Sequence[Content],
+    *,
+    windows: bool,
+) -> list[RecordingOutcome]:
+    """The outcome of each file: short ones through the micro-batcher, others block by block.
 
-        Raises:
-            RequestError: the request cannot be answered.
-        """
-        blobs = [content for content in contents if isinstance(content, bytes)]
-        answers = await self._classify_short(blobs) if blobs else []
-        if len(answers) == len(contents) and all(isinstance(a, Prediction) for a in answers):
-            return [RecordingOutcome(answer, None) for answer in answers]
-        short = iter(answers)
-        sources = [
-            _long_source(content, next(short)) if isinstance(content, bytes) else content
-            for content in contents
-        ]
-        long = iter(
-            await self._classify_long([s for s in sources if not isinstance(s, RecordingOutcome)])
+    Raises:
+        RequestError: the request cannot be answered.
+    """
+    classifier, long_recordings = loaded_model.classifier, service.long_recordings
+    blobs = [content for content in contents if isinstance(content, bytes)]
+    answers: Iterator[InferenceOutcome] = iter(())
+    if blobs:
+        max_samples = int(MAX_FILE_CLIPS * classifier.clip_samples)
+        disconnected = disconnect_waiter(request)
+        answers = iter(
+            await service.batcher.submit(
+                blobs, classifier, deadline, disconnected, windows=windows, max_samples=max_samples
+            )
         )
-        return [s if isinstance(s, RecordingOutcome) else next(long) for s in sources]
-
-    async def _classify_short(self, blobs: Sequence[bytes]) -> list[InferenceOutcome]:
-        classifier = self.loaded_model.classifier
-        return await self.service.batcher.submit(
-            blobs,
-            classifier,
-            self.deadline,
-            disconnect_waiter(self.request),
-            windows=self.windows,
-            max_samples=int(MAX_FILE_CLIPS * classifier.clip_samples),
-        )
-
-    async def _classify_long(self, sources: Sequence[Source]) -> list[RecordingOutcome]:
-        if not sources:
-            return []
-        classifier, long_recordings = self.loaded_model.classifier, self.service.long_recordings
-        return await _unless_disconnected(
-            self.request,
-            [
-                long_recordings.classify(source, classifier, self.deadline, windows=self.windows)
-                for source in sources
-            ],
-        )
+    sources = [
+        _long_source(content, next(answers)) if isinstance(content, bytes) else content
+        for content in contents
+    ]
+    work = [
+        long_recordings.classify(source, classifier, deadline, windows=windows)
+        for source in sources
+        if not isinstance(source, RecordingOutcome)
+    ]
+    long = iter(await _unless_disconnected(request, work) if work else ())
+    return [s if isinstance(s, RecordingOutcome) else next(long) for s in sources]
 
 
 def _events(recording: RecordingOutcome, classifier: Classifier) -> Sequence[Event] | None:

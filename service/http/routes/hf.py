@@ -87,11 +87,9 @@ def add_hf_route(app: FastAPI, service: Service) -> Callable[[Request], Awaitabl
             else:
                 blob = await body.read_all(max_bytes)
                 parameters = HfParameters()
-            [outcome] = await service.classify([blob], loaded_model, deadline, request)
-        if not isinstance(outcome, Prediction):
-            raise outcome
+            [prediction] = await service.predict([blob], loaded_model, deadline, request)
         return json_response(
-            _ranked(outcome, parameters, loaded_model.classifier.metadata.score_kind)
+            _ranked(prediction, parameters, loaded_model.classifier.metadata.score_kind)
         )
 
     return hf

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE
 from earful.data.text.json_input import STRICT
-from earful.service.classifier import Prediction
 from earful.service.core.errors import RequestError, json_response, malformed
 from earful.service.http.app_state import Service
 from earful.service.http.request_body import parse_body
@@ -161,13 +160,9 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
             infer_request, clips = await run_in_threadpool(
                 _parse, blob, request.headers.get(_JSON_LENGTH), loaded_model, max_clips
             )
-            outcomes = await service.classify(list(clips), loaded_model, deadline, request)
-        scores = []
-        for outcome in outcomes:
-            if not isinstance(outcome, Prediction):
-                raise outcome
-            scores.append(outcome.best.scores)
-        return _infer_response(np.stack(scores), infer_request, loaded_model)
+            predictions = await service.predict(list(clips), loaded_model, deadline, request)
+        scores = np.stack([prediction.best.scores for prediction in predictions])
+        return _infer_response(scores, infer_request, loaded_model)
 
 
 def _require_named_model(request: Request, loaded_model: LoadedModel) -> LoadedModel:

@@ -20,7 +20,7 @@ from earful.data.text.json_input import STRICT
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.registry import Registry
-from earful.models.registry.source import RegistrySource
+from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.standing import read_standing
 from earful.service.core.background import BackgroundThread
 from earful.service.core.errors import RequestError, malformed

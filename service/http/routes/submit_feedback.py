@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from earful.data.labels.multilabel import has_multiple_labels, split_labels
 from earful.data.text.json_input import describe_problems
 from earful.models.bundle.decision import names_rejection
-from earful.service.classifier import Classifier, Prediction
+from earful.service.classifier import Classifier
 from earful.service.core.errors import RequestError, json_response, malformed
 from earful.service.feedback.audio_files import sha256_of
 from earful.service.feedback.feedback_service import FeedbackService
@@ -153,10 +153,8 @@ async def classify_recording(
         RequestError: it cannot be classified now.
     """
     loaded_model = service.loaded_model()
-    [outcome] = await service.classify([blob], loaded_model, deadline, request)
-    if not isinstance(outcome, Prediction):
-        raise outcome
-    return to_stored_recording(sha256, blob, outcome, loaded_model)
+    [prediction] = await service.predict([blob], loaded_model, deadline, request)
+    return to_stored_recording(sha256, blob, prediction, loaded_model)
 
 
 def _read_prediction_id(feedback_service: FeedbackService, prediction_id: str) -> PredictionRecord:

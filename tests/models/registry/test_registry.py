@@ -16,8 +16,9 @@ from earful.models.bundle.metadata import ModelError
 from earful.models.registry import storage
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.registry import Registry
+from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.shipped import SHIPPED_MODELS
-from earful.models.registry.source import FileSource, ModelMissing, RegistrySource, open_source
+from earful.models.registry.source import FileSource, ModelMissing, open_source
 from tests.fixtures.failing_store import URL, StoreError, register_failing_store
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}

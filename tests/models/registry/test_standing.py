@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from earful.models.registry.catalogue import DEFAULT_REGISTRY
 from earful.models.registry.registry import Registry
+from earful.models.registry.shipped import DEFAULT_REGISTRY
 from earful.models.registry.standing import read_standing
 
 FILES = {"model.onnx": b"a model"}

@@ -316,7 +316,7 @@ def test_embedding_is_that_of_the_window_that_decides(
     short = tone("mid")
     embedding = opened.embed(short, RATE_HZ)
     assert embedding.dtype == np.float32
-    np.testing.assert_array_equal(embedding, classifier.embed_windows([(short, 0)])[0])
+    np.testing.assert_array_equal(embedding, classifier.embed_windows([(short, 0)])[1][0])
     np.testing.assert_array_equal(opened.embed(wav(short)), opened.embed(int16(short), RATE_HZ))
     long = overlay_at(tone("high"), 2.2, noise(5.0, 1e-3))
     start = round(opened.classify(long, RATE_HZ).best.start_seconds * RATE_HZ)

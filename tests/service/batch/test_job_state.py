@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from earful.service.batch.chunks import InputsFingerprint, RunStats
+from earful.service.batch.chunks import InputsFingerprint
 from earful.service.batch.errors import BatchError
 from earful.service.batch.job_state import JobState, ResultsFingerprint
+from earful.service.batch.settled_rows import RunStats
 
 STATE = JobState(
     settings={"format": "csv", "background": ["noise"], "top_k": 3},

@@ -1,6 +1,5 @@
 """Windows to rows: hops, hits, and rows discarded after a late error."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +7,11 @@ import pytest
 from typer.testing import Result
 
 from earful.data.errors import UsageError
-from earful.service.batch.chunks import RunStats, write_rows
 from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import ClassifyOptions, InputEnd
 from earful.service.batch.rows import ResultRow, utf8_name
+from earful.service.batch.settled_rows import RunStats, settle_rows
 from earful.service.classifier import Classifier
 from tests.fixtures.synthetic_audio import noise, overlay_at, tone, wav
 
@@ -55,7 +54,7 @@ def test_invalid_hop_is_refused(earful: Earful, model: Path, tones: Path, hop: s
     assert "--hop-seconds is from 0.001 to 3600 s" in str(done.exception)
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 2500])
+@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 1001, 2500])
 def test_late_decode_error_discards_earlier_rows_of_the_file(n_rows: int) -> None:
     good, bad = Input("good.wav"), Input("bad.wav")
     items = [
@@ -66,21 +65,21 @@ def test_late_decode_error_discards_earlier_rows_of_the_file(n_rows: int) -> Non
         row(0.0, "b", 0.9, "good.wav"),
         InputEnd(good, 1.0),
     ]
-    file = io.StringIO()
-    assert write_rows(file, items) == RunStats(3, 2.0, {"truncated": 1})
-    first, second, third = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())
+    written: list[ResultRow] = []
+    assert settle_rows(items, written.append) == RunStats(3, 2.0, {"truncated": 1})
+    first, second, third = written
     assert (first.label, third.label) == ("a", "b")
     assert second.error == "truncated: the file became shorter"
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 2500])
+@pytest.mark.parametrize("n_rows", [0, 1, 999, 1000, 1001, 2500])
 def test_events_before_a_late_error_are_kept(n_rows: int) -> None:
     bad = Input("bad.wav", expected="a")
     events = [row(float(n), "a", 0.9, "bad.wav") for n in range(n_rows)]
-    file = io.StringIO()
+    written: list[ResultRow] = []
     end = InputEnd(bad, 7.0, "truncated: the file became shorter", keeps_rows=True)
-    assert write_rows(file, [*events, end]) == RunStats(1, 7.0, {"truncated": 1})
-    *kept, failed = (ResultRow.from_json_line(line) for line in file.getvalue().splitlines())
+    assert settle_rows([*events, end], written.append) == RunStats(1, 7.0, {"truncated": 1})
+    *kept, failed = written
     assert kept == events
     assert failed.error == "truncated: the file became shorter"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from earful.data.errors import EarfulError
-from earful.service.batch.chunks import InputChunk
-from earful.service.batch.scheduler import ShardSpec, find_shard
+from earful.service.batch.chunks import InputChunk, select_chunks
+from earful.service.batch.request import ShardSpec
+from earful.service.batch.scheduler import find_shard
 from tests.fixtures.synthetic_audio import wav
 from tests.service.batch.conftest import day
 
@@ -131,7 +132,7 @@ def test_pod_index_without_a_shard_count_is_refused() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_work_is_dealt_evenly_and_completely_to_the_shards(n_chunks: int, count: int) -> None:
     chunks = [InputChunk(n, 10 * n, 10, 0) for n in range(n_chunks)]
-    parts = [ShardSpec(index, count).select_chunks(chunks) for index in range(count)]
+    parts = [select_chunks(chunks, ShardSpec(index, count)) for index in range(count)]
     assert [chunk for part in parts for chunk in part] == chunks
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= 1

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from earful.service.batch.chunks import RunStats, part_path, write_inputs
+from earful.service.batch.chunks import part_path, write_inputs
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
 from earful.service.batch.items import ClassifyOptions
+from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.synthetic_audio import noise, wav
 from tests.fixtures.waiting import cpu_seconds, wait_until

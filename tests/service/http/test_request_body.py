@@ -84,7 +84,7 @@ async def test_files_are_the_same_in_memory_on_disk_and_from_any_chunks(chunk_by
     with body:
         contents = {
             name: content.read() if isinstance(content, SpooledFile) else content
-            for name, content in await body.files()
+            for name, content in await body.read_upload()
         }
         assert (budget.files_spooled, budget.bytes_spooled) == (1, len(FILES["large.wav"]))
     assert contents == FILES
@@ -122,7 +122,9 @@ async def test_large_body_has_time_for_its_size(limits: dict[str, Any], is_accep
     for store in ("memory and temporary files", "sink"):
         body, _ = open_body(large_then_late(), "audio/wav", 0.3, **limits)
         with body:
-            read = body.files() if store != "sink" else body.write_to(Kept(), 1 << 30, 1 << 30)
+            read = (
+                body.read_upload() if store != "sink" else body.write_to(Kept(), 1 << 30, 1 << 30)
+            )
             if is_accepted:
                 assert len(await read) == 1
             else:
@@ -138,5 +140,5 @@ async def test_small_body_has_no_more_time() -> None:
 
     body, _ = open_body(late(), "audio/wav", 0.3, min_upload_bytes_per_second=1)
     with body, pytest.raises(RequestError) as refused:
-        await body.files()
+        await body.read_upload()
     assert refused.value.code == "too_slow"

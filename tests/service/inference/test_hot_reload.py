@@ -9,8 +9,9 @@ import pytest
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CHAMPION
 from earful.models.registry.registry import Registry
+from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.shipped import SHIPPED_MODELS
-from earful.models.registry.source import ModelMissing, RegistrySource
+from earful.models.registry.source import ModelMissing
 from earful.service.core.metrics import ServiceMetrics
 from earful.service.inference.hot_reload import ModelReloader
 

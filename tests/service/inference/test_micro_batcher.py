@@ -244,7 +244,7 @@ def test_background_windows_get_the_scores_of_the_model(classifier: Classifier) 
                 for _ in range(2)
             ]
             for scores in await asyncio.gather(*runs):
-                np.testing.assert_allclose(scores, classifier.run_windows(windows), atol=1e-6)
+                np.testing.assert_allclose(scores, classifier.predict_windows(windows), atol=1e-6)
 
     run(test)
 

@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 def scored(
     classifier: Classifier, check: Callable[[], None], windows: Sequence[tuple[Waveform, int]]
 ) -> NDArray[np.float32]:
-    return classifier.run_windows(windows)
+    return classifier.predict_windows(windows)
 
 
 def failing(

@@ -9,8 +9,8 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from earful.models.registry.registry import Registry
+from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.shipped import SHIPPED_MODELS
-from earful.models.registry.source import RegistrySource
 from earful.service.feedback import feedback_service
 from earful.service.http.app_state import Service
 from earful.service.jobs import job_service

@@ -33,7 +33,7 @@ from earful.training import cli
 from earful.service.batch.classify_inputs import classify_inputs
 from earful.service.batch.inputs import Input
 from earful.service.batch.items import ClassifyOptions
-import earful.service.batch.run
+import earful.service.batch.job
 from earful.service.classifier import Classifier
 from earful.service.core.settings import Settings
 
@@ -77,3 +77,54 @@ def test_serving_sends_no_telemetry(model: Path, tones: Path, tmp_path: Path) ->
     environment |= {"HOME": str(tmp_path / "home")}
     subprocess.run(command, capture_output=True, check=True, cwd=ROOT, env=environment)
     assert not (tmp_path / "home").exists()
+
+
+# What a single file on the command line does not take.
+NEVER_FOR_ONE_FILE = NEVER_WHILE_SERVING | {
+    "sqlite3",
+    "multiprocessing",
+    "concurrent",
+    "asyncio",
+    "filelock",
+    "psutil",
+    "soundfile",
+    "soxr",
+    "rich",
+    "fastapi",
+    "prometheus_client",
+    "earful.data.annotations",
+    "earful.data.labels.clip",
+    "earful.data.labels.labels_csv",
+    "earful.data.audio.encoded",
+    "earful.data.audio.sounds",
+    "earful.models.registry.catalogue",
+    "earful.service.batch.chunks",
+    "earful.service.batch.folder_writer",
+    "earful.service.batch.job",
+    "earful.service.batch.scheduler",
+    "earful.service.batch.worker",
+    "earful.service.events",
+}
+
+ONE_FILE = """
+import json, sys
+from earful.training import cli
+
+try:
+    cli.main()
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_single_file_loads_neither_jobs_nor_workers_nor_formats(model: Path, tones: Path) -> None:
+    command = [sys.executable, "-c", ONE_FILE, "classify", tones / "high.wav", "--model", model]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    header, row = done.stdout.splitlines()
+    assert header == "filename,start,end,label,score,status,error"
+    assert row.split(",")[3] == "high"
+    loaded = set(json.loads(done.stderr))
+    assert "earful.service.classifier" in loaded
+    assert NEVER_FOR_ONE_FILE & loaded == set()

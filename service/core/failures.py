@@ -19,6 +19,8 @@ _OUT_OF_MEMORY = (
     "can't start new thread",
     "failed to map segment",
 )
+# What the interpreter says of an error that it had no memory to make.
+_LOST_ERRORS = ("without setting an exception", "without exception set")
 _MEMORY_MESSAGE = (
     "out of memory; raise the limit (ulimit -v, or that of the container), or give the command "
     "less to do at once"
@@ -56,7 +58,7 @@ def _is_lost_memory_error(error: BaseException) -> bool:
     """Whether the interpreter failed where a limit left it no memory for a ``MemoryError``."""
     return (
         isinstance(error, SystemError)
-        and "without setting an exception" in str(error)
+        and any(words in str(error) for words in _LOST_ERRORS)
         and has_memory_limit()
     )
 

@@ -10,8 +10,8 @@ from tests.training.commands.conftest import Home
 
 EARFUL = [sys.executable, "-m", "earful.training.cli"]
 SENTENCE = "earful: out of memory; raise the limit"
-# Below the lowest, the interpreter does not start; at 500, a library hangs while it is loaded; above
-# the highest, nothing is missing.
+# Below the lowest, the interpreter does not start; at 500, a library hangs while it is loaded;
+# above the highest, nothing is missing.
 LIMITS_MB = (260, 700, 1100, 1600, 2200, 3000)
 DEADLINE_SECONDS = 120
 

@@ -116,7 +116,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         require_feedback(service, request, "admin")
         retrain_folder = _retrain_folder(service)
         await run_in_threadpool(_start, service, retrain_folder, options)
-        return await run_in_threadpool(_status_json, service, retrain_folder)
+        return await run_in_threadpool(status_json, service, retrain_folder)
 
     @app.get(
         "/v1/retrain",
@@ -125,7 +125,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
     )
     async def read_status(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")
-        return await run_in_threadpool(_status_json, service, _retrain_folder(service))
+        return await run_in_threadpool(status_json, service, _retrain_folder(service))
 
 
 async def _read_options(body: RequestBody) -> RetrainRequestBody:
@@ -241,8 +241,10 @@ def _arguments(
     return arguments + [flag for flag, is_set in flags.items() if is_set]
 
 
-def _status_json(service: Service, retrain_folder: RetrainFolder) -> dict[str, Any]:
+def status_json(service: Service, retrain_folder: RetrainFolder) -> dict[str, Any]:
+    """What ``GET /v1/retrain`` says of the last retraining."""
     name = retrain_folder.folder.name
+    is_running = retrain_folder.is_running()  # first: it may end while the status is read
     try:
         status = retrain_folder.status()
     except RetrainFolderError as error:
@@ -251,7 +253,7 @@ def _status_json(service: Service, retrain_folder: RetrainFolder) -> dict[str, A
         return {"name": name, "state": "idle"}
     content = {"name": name, **asdict(status)}
     del content["result"]
-    if status.state == "running" and not (_is_starting(status) or retrain_folder.is_running()):
+    if status.state == "running" and not (_is_starting(status) or is_running):
         content["state"] = "killed"
     if status.result is not None and status.result.number is not None:
         content |= _result_json(service, name, status.result.number, status.result.reasons)

@@ -1,5 +1,6 @@
 """``/v1/retrain``: corrections, a retraining, and the new model in the same service."""
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -10,7 +11,10 @@ import pytest
 
 from earful.models.registry.records import DATA_FILE
 from earful.models.registry.registry import Registry
-from earful.service.core.retrain_lock import RetrainFolder
+from earful.service.core.retrain_lock import RetrainFolder, RetrainStatus
+from earful.service.core.settings import Settings
+from earful.service.http.routes.retrain import status_json
+from earful.service.server.app import create_app
 from earful.training.releases.manifest import from_csv
 from tests.fixtures.server import EARFUL, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, wav
@@ -250,3 +254,29 @@ def test_killed_retraining_is_reported(
         status = client.get("/v1/retrain").json()
         assert status["state"] == "failed"
         assert "is damaged" in status["message"]
+
+
+class EndsWhileRead(RetrainFolder):
+    """The folder of a retraining that ends once its status has been read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.run = contextlib.ExitStack()
+        self.run.enter_context(self.locked())
+        self._started = "2026-01-01T00:00:00+00:00"
+        self.write_status("publish")
+
+    def status(self) -> RetrainStatus | None:
+        seen = super().status()
+        self.write_status("publish", state="done")
+        self.run.close()
+        return seen
+
+
+def test_a_retraining_that_ends_while_its_status_is_read_was_not_killed(
+    model: Path, tmp_path: Path
+) -> None:
+    service = create_app(Settings(model=model)).service
+    folder = EndsWhileRead(tmp_path / "tones")
+    assert status_json(service, folder)["state"] == "running"
+    assert status_json(service, RetrainFolder(folder.folder))["state"] == "done"

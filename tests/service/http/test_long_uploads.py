@@ -351,6 +351,7 @@ def test_full_disk_is_a_clean_error(model: Path, tmp_path: Path) -> None:
         assert spooled_files(server) == 0
 
 
+@pytest.mark.slow
 def test_short_files_are_answered_while_several_long_ones_are(server: RunningServer) -> None:
     with ThreadPoolExecutor() as pool, server.client() as client:
         hour = wav(minutes_of_tones(10))

@@ -74,6 +74,7 @@ def clip_with_tone(label: str, start_seconds: float) -> Waveform:
     return overlay_at(tone(label, 0.3), start_seconds, noise(1.0, 0.002))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_map_in_the_file_averages_to_the_logits(
     located: dict[str, Classifier], runs: dict[str, Path], name: str

@@ -42,10 +42,10 @@ def add_noise(
     ``MAX_BABBLE_SHARE``) of the clips are mixed with four clips of ``babble`` (clips, samples), a
     tenth with one, a tenth with mains hum, and the rest with coloured noise.
     """
-    voices = loop_speech(babble)
+    speech = loop_speech(babble)
     kinds = (
-        (babble_share, lambda like: mix_voices(voices, len(like), 4, generator)),
-        (0.1, lambda like: mix_voices(voices, len(like), 1, generator)),
+        (babble_share, lambda like: mix_babble(speech, len(like), 4, generator)),
+        (0.1, lambda like: mix_babble(speech, len(like), 1, generator)),
         (0.1, lambda like: hum(like, sample_rate_hz, generator)),
         (MAX_BABBLE_SHARE - babble_share, lambda like: coloured_noise(like, generator)),
     )
@@ -64,7 +64,7 @@ def synthetic_background(
     batch = len(like)
     kinds = (
         (1 / 3, lambda like: _normalise_rms(coloured_noise(like, generator))),
-        (1 / 3, lambda like: mix_voices(loop_speech(babble), len(like), 8, generator) / 8**0.5),
+        (1 / 3, lambda like: mix_babble(loop_speech(babble), len(like), 8, generator) / 8**0.5),
         (
             1 / 3,
             lambda like: (
@@ -139,17 +139,12 @@ def power_law_noise(like: Tensor, exponents: Tensor, generator: Generator) -> Te
     return noise
 
 
-def mix_babble(babble: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
-    """Sums (batch, samples) of ``voices`` random clips of ``babble`` (clips, samples).
+def mix_babble(speech: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
+    """Sums (batch, samples) of ``voices`` random clips of ``speech`` (clips, samples).
 
-    Clips are rolled in time, and each word is looped to fill its clip. A clip occurs at most once
-    per sum if there are enough clips.
+    Its clips are those of ``loop_speech``, and are rolled in time. A clip occurs at most once per
+    sum if there are enough clips.
     """
-    return mix_voices(loop_speech(babble), batch, voices, generator)
-
-
-def mix_voices(speech: Tensor, batch: int, voices: int, generator: Generator) -> Tensor:
-    """``mix_babble`` of clips (clips, samples) that ``loop_speech`` has filled."""
     clips, samples = speech.shape
     mixed = speech.new_zeros(batch, samples)
     first = torch.randint(clips, (batch,), generator=generator, device=speech.device)

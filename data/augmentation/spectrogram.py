@@ -70,12 +70,11 @@ def spec_augment(
     (batch, n_mels, frames).
     """
     # torchaudio's mask_along_axis_iid draws from the global generator, which threads share.
+    _, n_mels, frames = features.shape
     kept = torch.ones_like(features, dtype=torch.bool)
     for _ in range(masks_per_axis):
-        kept &= _kept_positions(features, features.shape[1], max_mask_bins, generator).unsqueeze(2)
-        kept &= _kept_positions(features, features.shape[2], max_mask_frames, generator).unsqueeze(
-            1
-        )
+        kept &= _kept_positions(features, n_mels, max_mask_bins, generator).unsqueeze(2)
+        kept &= _kept_positions(features, frames, max_mask_frames, generator).unsqueeze(1)
     return torch.where(kept, features, features.mean(dim=(1, 2), keepdim=True))
 
 

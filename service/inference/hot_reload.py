@@ -87,7 +87,7 @@ class ModelReloader:
         """
         try:
             loaded_model = await call_in_daemon_thread(self._try_and_load)
-        except Exception as error:
+        except Exception as error:  # whatever it is, what serves goes on; raised again below
             self._keep_current(str(error) or type(error).__name__)
             unusable = isinstance(error, ModelError | InferenceError)
             if unusable and not isinstance(error, ModelUnreadable):

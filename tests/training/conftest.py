@@ -1,11 +1,12 @@
 """Datasets small enough to train on in seconds: tones of three pitches, with noise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from earful.data.dataset.dataset import Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
@@ -101,3 +102,12 @@ def speak(words: Sequence[str], folder: Path) -> Path:
     return write_synthetic_clips(
         words, folder, voices=4, repetitions=1, seed=5, sample_rate_hz=RATE_HZ
     )
+
+
+@pytest.fixture
+def two_torch_threads() -> Iterator[None]:
+    """As many threads as the smallest machines have; elsewhere the tests have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

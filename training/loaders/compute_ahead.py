@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 
 _T = TypeVar("_T")
+# A machine with many cores would else hold as many batches of long clips, with all their steps.
+MAX_THREADS = 8
 
 
 def compute_ahead(tasks: Iterable[Callable[[], _T]]) -> Iterator[_T]:
@@ -16,7 +18,7 @@ def compute_ahead(tasks: Iterable[Callable[[], _T]]) -> Iterator[_T]:
 
     Each thread computes a task alone: threads that share small operations wait for each other.
     """
-    n_threads, waiting = torch.get_num_threads(), iter(tasks)
+    n_threads, waiting = min(torch.get_num_threads(), MAX_THREADS), iter(tasks)
     with ThreadPoolExecutor(
         n_threads, "loader", initializer=torch.set_num_threads, initargs=(1,)
     ) as threads:

@@ -20,7 +20,7 @@ from earful.training.loaders.sampler import BatchShard
 from earful.training.trainer.loss_module import LossModule
 from earful.training.trainer.objectives import BatchResult
 
-# Measured with the classic CNN and a batch of 64: one piece is half as fast, four are 0.9 times.
+# The values of a larger piece do not stay in the cache, and smaller ones take more calls.
 PIECE_CLIPS = 32
 _MAX_SEED = 2**62
 

@@ -211,10 +211,10 @@ def test_speech_rms_ignores_silence() -> None:
 
 def test_babble_has_no_gaps() -> None:
     """A half-second word is looped over the whole second."""
-    mixed = noise.mix_babble(tones(), 4, 1, generator())
+    mixed = noise.mix_babble(noise.loop_speech(tones()), 4, 1, generator())
     blocks = mixed.reshape(4, 50, -1).square().mean(2).sqrt()
     torch.testing.assert_close(blocks, torch.ones_like(blocks), atol=0.2, rtol=0)
-    silent = noise.mix_babble(torch.zeros(3, RATE_HZ), 4, 2, generator())
+    silent = noise.mix_babble(noise.loop_speech(torch.zeros(3, RATE_HZ)), 4, 2, generator())
     assert float(silent.abs().max()) == 0
 
 

@@ -6,15 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from earful.training.loaders.compute_ahead import compute_ahead
+from earful.training.loaders.compute_ahead import MAX_THREADS, compute_ahead
 
-
-@pytest.fixture(autouse=True)
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_torch_threads")
 
 
 def test_the_results_are_in_order() -> None:
@@ -44,6 +38,15 @@ def test_no_more_is_computed_than_threads_can_hold() -> None:
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
     assert len(started) <= 3
+
+
+def test_many_cores_hold_a_bounded_number_of_batches() -> None:
+    torch.set_num_threads(4 * MAX_THREADS)
+    started: list[int] = []
+    results = compute_ahead((lambda n=n: started.append(n)) for n in range(100))  # type: ignore[misc]
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(started) <= MAX_THREADS + 1
 
 
 def test_a_thread_computes_alone_and_leaves_the_caller_its_threads() -> None:

@@ -1,7 +1,5 @@
 """A gradient in pieces is that of the whole batch, for any number of threads."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -26,12 +24,7 @@ WITH_BATCH_STATISTICS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_torch_threads")
 
 
 def loss_module(model: str, **options: object) -> LossModule:

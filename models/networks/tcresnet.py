@@ -15,6 +15,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from earful.data.errors import EarfulError
 from earful.models.bundle.activation_map import MapAxes, MapAxis
@@ -22,8 +23,6 @@ from earful.models.layers.base import PooledNetwork
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
-# Three halvings leave two frames, the least that batch normalisation of a single clip needs.
-MIN_FRAMES = 9
 # In standard deviations of the normalised features, about 20 dB: frames within SPEECH_RANGE of the
 # loudest count as speech, and values are clamped at a floor below their mean.
 SPEECH_RANGE, SPEECH_SLOPE = 1.25, 4.0
@@ -32,10 +31,14 @@ BIN_FLOOR, LEVEL_FLOOR = 2.0, 2.5
 
 @dataclass(frozen=True)
 class TcResNetConfig:
-    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time."""
+    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time.
+
+    A ``stem_stride`` of 2 halves it once more, before most of the multiplications.
+    """
 
     channels: tuple[int, ...] = (64, 80, 112)
     width: int = 56
+    stem_stride: int = 1
     dropout: float = 0.3
 
 
@@ -45,14 +48,15 @@ class TcResNet(PooledNetwork):
     The embedding has as many values as the last residual block has channels.
 
     Raises:
-        EarfulError: fewer than nine frames.
+        EarfulError: too few frames: with the default options fewer than nine.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: TcResNetConfig) -> None:
         super().__init__()
-        if frames < MIN_FRAMES:
+        step = config.stem_stride * 2 ** len(config.channels)  # frames of the features
+        if frames <= step:  # batch normalisation of a single clip needs two of the last frames
             raise EarfulError(
-                f"tcresnet needs {MIN_FRAMES} frames or more, found {frames}; "
+                f"tcresnet needs {step + 1} frames or more, found {frames}; "
                 "prepare with more --clip-seconds"
             )
         first, second = STEM_CHANNELS
@@ -60,42 +64,41 @@ class TcResNet(PooledNetwork):
             nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(),
-            nn.Conv2d(first, second, 3, stride=(2, 1), padding=1, bias=False),
+            nn.Conv2d(first, second, 3, (2, config.stem_stride), padding=1, bias=False),
             nn.BatchNorm2d(second),
             nn.ReLU(),
         )
         rows = math.ceil(math.ceil(bins / 2) / 2)
         self.bottleneck = nn.Sequential(
-            nn.Conv1d(second * rows, config.width, 1, bias=False),
-            nn.BatchNorm1d(config.width),
+            _TimeConv(second * rows, config.width, 1, bias=False),
+            nn.BatchNorm2d(config.width),
             nn.ReLU(),
         )
         widths = pairwise((config.width, *config.channels))
-        self.axes = MapAxes(bins=None, frames=MapAxis(0, 2 ** len(config.channels)))
+        self.axes = MapAxes(bins=None, frames=MapAxis(0, step))
         self.blocks = nn.Sequential(
             *(_Block(in_channels, out_channels) for in_channels, out_channels in widths)
         )
-        self.attention = nn.Conv1d(config.channels[-1], 1, 1)
+        self.attention = _TimeConv(config.channels[-1], 1, 1)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.channels[-1], n_labels)
 
     def feature_map(self, features: Tensor) -> Tensor:
-        """(batch, channels, frames): the bins are channels."""
+        """(batch, channels, 1, frames): the bins are channels."""
         x = self.stem(_two_views(features))  # (batch, 24, ceil(bins / 4), frames)
-        x = self.bottleneck(x.flatten(1, 2))  # (batch, width, frames)
-        return cast("Tensor", self.blocks(x))  # (batch, channels, ceil(frames / 8))
+        x = self.bottleneck(x.flatten(1, 2).unsqueeze(2))  # (batch, width, 1, frames)
+        return cast("Tensor", self.blocks(x))  # (batch, channels, 1, ceil(frames / 8))
 
     def pool(self, feature_map: Tensor) -> Tensor:
         weighted = feature_map * self._attention_weights(feature_map)
-        return cast("Tensor", self.dropout(weighted.sum(dim=2)))
+        return cast("Tensor", self.dropout(weighted.sum(dim=(2, 3))))
 
     def shares(self, feature_map: Tensor) -> Tensor:
-        weighted = feature_map * self._attention_weights(feature_map)
-        return (weighted * feature_map.shape[2]).unsqueeze(2)
+        return feature_map * self._attention_weights(feature_map) * feature_map.shape[3]
 
     def _attention_weights(self, feature_map: Tensor) -> Tensor:
-        """(batch, 1, ceil(frames / 8)) with a sum of 1."""
-        return torch.softmax(self.attention(feature_map), dim=2)
+        """(batch, 1, 1, ceil(frames / 8)) with a sum of 1."""
+        return torch.softmax(self.attention(feature_map), dim=3)
 
 
 class _Block(nn.Module):
@@ -105,21 +108,30 @@ class _Block(nn.Module):
         super().__init__()
         padding = KERNEL_FRAMES // 2
         self.body = nn.Sequential(
-            nn.Conv1d(
-                in_channels, out_channels, KERNEL_FRAMES, stride=2, padding=padding, bias=False
-            ),
-            nn.BatchNorm1d(out_channels),
+            _TimeConv(in_channels, out_channels, KERNEL_FRAMES, 2, padding, bias=False),
+            nn.BatchNorm2d(out_channels),
             nn.ReLU(),
-            nn.Conv1d(out_channels, out_channels, KERNEL_FRAMES, padding=padding, bias=False),
-            nn.BatchNorm1d(out_channels),
+            _TimeConv(out_channels, out_channels, KERNEL_FRAMES, 1, padding, bias=False),
+            nn.BatchNorm2d(out_channels),
         )
         self.shortcut = nn.Sequential(
-            nn.Conv1d(in_channels, out_channels, 1, stride=2, bias=False),
-            nn.BatchNorm1d(out_channels),
+            _TimeConv(in_channels, out_channels, 1, 2, bias=False),
+            nn.BatchNorm2d(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class _TimeConv(nn.Conv1d):
+    """A convolution over the frames of (batch, channels, 1, frames).
+
+    ONNX Runtime's kernels for two axes are faster than those for one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return functional.conv2d(x, self.weight.unsqueeze(2), self.bias, stride, padding)
 
 
 def _two_views(features: Tensor) -> Tensor:

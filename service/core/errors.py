@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 STATUS_BY_CODE = {
@@ -74,17 +75,22 @@ def too_large(max_bytes: int) -> RequestError:
     )
 
 
-# Non-ASCII is escaped, so that a lone surrogate from a request can be echoed.
-to_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode_any = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def to_json(content: Any) -> bytes:
+    """JSON without spaces, as UTF-8."""
+    try:
+        return orjson.dumps(content)  # a tenth of the time of json
+    except TypeError:  # a lone surrogate that a request holds, or more than 64 bits
+        return _encode_any(content).encode()
 
 
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A JSON response; unlike the framework's, it does not create an encoder for each response."""
-    return Response(
-        to_json(content).encode(), status, dict(headers or {}), media_type="application/json"
-    )
+    return Response(to_json(content), status, dict(headers or {}), media_type="application/json")
 
 
 def malformed(message: str) -> RequestError:

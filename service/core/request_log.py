@@ -1,5 +1,6 @@
 """Gives every request an id, counts and times it, and writes one log line."""
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from starlette.types import Message, Scope, Send
 
 from earful.service.core.metrics import ServiceMetrics
@@ -21,7 +23,12 @@ UNMATCHED_ROUTE = "unmatched"
 _UNLOGGED_ROUTES = ("/livez", "/readyz", "/metrics", "/health")
 
 
-_encode = json.JSONEncoder(default=str).encode
+def _encode(line: dict[str, Any]) -> str:
+    with contextlib.suppress(TypeError):  # a lone surrogate that a request holds
+        encoded = orjson.dumps(line, default=str)  # a tenth of the time of json
+        if encoded.isascii():
+            return encoded.decode()
+    return json.dumps(line, default=str)  # escapes what a terminal would obey
 
 
 class JsonFormatter(logging.Formatter):

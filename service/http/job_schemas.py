@@ -53,8 +53,8 @@ def job_json(job: JobView) -> bytes:
         "expires": job.expires_at,
         "progress": _progress(job),
     }
-    results = ",".join("".join(_file_json(file)) for file in job.files)
-    return f'{to_json(head)[:-1]},"results":[{results}]}}'.encode()
+    results = b",".join(b"".join(_file_json(file)) for file in job.files)
+    return b'%b,"results":[%b]}' % (to_json(head)[:-1], results)
 
 
 def _progress(job: JobView) -> dict[str, float | int | None]:
@@ -68,16 +68,16 @@ def _progress(job: JobView) -> dict[str, float | int | None]:
     }
 
 
-def _file_json(file: FileView) -> Iterator[str]:
+def _file_json(file: FileView) -> Iterator[bytes]:
     head: dict[str, object] = {"filename": file.filename, "status": file.state}
     if file.seconds:
         head["seconds"] = round(file.seconds, 6)
     if file.label is not None:
         head |= {"label": file.label, "score": file.score}
     yield to_json(head)[:-1]
-    yield f',"events":[{",".join(file.events)}]'
+    yield b',"events":[%b]' % ",".join(file.events).encode()
     if file.model is not None:
-        yield f',"model":{file.model}'
+        yield b',"model":' + file.model.encode()
     if file.error_code is not None:
-        yield f',"error":{to_json({"code": file.error_code, "message": file.error_message})}'
-    yield "}"
+        yield b',"error":' + to_json({"code": file.error_code, "message": file.error_message})
+    yield b"}"

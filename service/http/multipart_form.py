@@ -15,6 +15,13 @@ UPLOAD_NAME = "audio"  # for files without a name
 MAX_FIELDS, MAX_FIELD_BYTES = 16, 16_384
 # RFC 5987, section 3.2. RFC 7578 forbids it in forms, and clients write it.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?([\w-]+)'[\w-]*'([^;\s\"]*)", re.IGNORECASE)
+# Of a form that is one file, as nearly all clients write it: its name, then its content.
+_ONE_FILE_HEAD = re.compile(
+    rb'content-disposition: form-data; name="[\w.-]{1,64}"; filename="([\w .()-]{1,255})"\r\n'
+    rb"(?:content-type: [\w/+.-]{1,128}\r\n)?\r\n",
+    re.IGNORECASE,
+)
+_SIMPLE_TYPE = re.compile(rb"multipart/form-data; ?boundary=([\w-]{1,70})")
 # Enough to tell a file as text by, as apps and gateways send it; no recording starts so.
 _TEXT_HEAD_BYTES = 64
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\r\n]{40,}={0,2}\s*")
@@ -98,28 +105,14 @@ class Form(Parts):
         store_all: bool = False,
     ) -> None:
         super().__init__(max_file_bytes, store_all)
-        self._max_parts, self._with_fields = max_parts, with_fields
+        self._boundary, self._max_parts, self._with_fields = boundary, max_parts, with_fields
         self._n_parts = 0
         self._header: dict[bytes, bytes] = {}
         self._name, self._value = b"", b""
         self._part: ArrivingFile | None = None
         self._is_empty, self._is_complete = True, False
         self.fields: dict[bytes, bytearray] = {}
-        try:
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._on_part_begin,
-                    "on_header_field": self._on_field,
-                    "on_header_value": self._on_value,
-                    "on_header_end": self._on_header_end,
-                    "on_headers_finished": self._on_headers,
-                    "on_part_data": self._on_data,
-                    "on_end": self._on_end,
-                },
-            )
-        except FormParserError as error:
-            raise _malformed(error) from error
+        self._parser: MultipartParser | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Collect the next bytes of the body.
@@ -127,11 +120,19 @@ class Form(Parts):
         Raises:
             RequestError: ``malformed_request``, ``too_many_files``.
         """
+        if self._is_empty and (only := _only_file(self._boundary, chunk)):
+            name, content = only
+            self._part = self._begin(printable_name(name))
+            self._add(self._part, content)
+            self._on_end()
         self._is_empty = False
+        if self._is_complete:
+            return  # what follows is no part of the form
         try:
+            self._parser = self._parser or self._open_parser()
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _malformed(error) from error
+            raise malformed(f"the form cannot be read: {error}") from error
 
     def finish(self) -> None:
         """The body has ended.
@@ -141,6 +142,20 @@ class Form(Parts):
         """
         if not self._is_empty and not self._is_complete:
             raise malformed("the form ends before its closing boundary")
+
+    def _open_parser(self) -> MultipartParser:
+        return MultipartParser(
+            self._boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_field,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers,
+                "on_part_data": self._on_data,
+                "on_end": self._on_end,
+            },
+        )
 
     def _on_part_begin(self) -> None:
         self._n_parts += 1
@@ -189,6 +204,34 @@ class Form(Parts):
             self._part = None
 
 
+def form_boundary(content_type: bytes) -> bytes:
+    """The boundary in the content type of a form.
+
+    Raises:
+        RequestError: ``malformed_request``, there is none.
+    """
+    simple = _SIMPLE_TYPE.fullmatch(content_type)  # a tenth of the time
+    boundary = simple[1] if simple else parse_options_header(content_type)[1].get(b"boundary", b"")
+    if not boundary:
+        raise malformed("the form's content type names no boundary")
+    return boundary
+
+
+def _only_file(boundary: bytes, body: bytes) -> tuple[bytes, memoryview] | None:
+    """Name and content of a form that is one file and all in ``body``; None of any other form.
+
+    The parser takes six times as long for it.
+    """
+    opening, delimiter = b"--" + boundary + b"\r\n", b"\r\n--" + boundary
+    head = _ONE_FILE_HEAD.match(body, len(opening)) if body.startswith(opening) else None
+    if head is None:
+        return None
+    end = body.find(delimiter, head.end())
+    if end < 0 or body[end + len(delimiter) :] not in (b"--", b"--\r\n"):
+        return None
+    return head[1], memoryview(body)[head.end() : end]
+
+
 def _extended_filename(disposition: bytes) -> bytes | None:
     """The name in ``filename*`` as UTF-8, empty in an unknown encoding; None without one."""
     found = _EXTENDED_NAME.search(disposition)
@@ -213,10 +256,6 @@ def field_text(name: bytes, value: bytearray) -> str:
     except UnicodeDecodeError as error:
         field_name = printable_name(name)[:40]
         raise malformed(f"the field {field_name!r} is not UTF-8") from error
-
-
-def _malformed(error: FormParserError) -> RequestError:
-    return malformed(f"the form cannot be read: {error}")
 
 
 def _refuse_text(head: bytes) -> None:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from typing import Self, TypeVar
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message
 
@@ -26,6 +25,7 @@ from earful.service.http.multipart_form import (
     Form,
     RawBody,
     field_text,
+    form_boundary,
     printable_name,
 )
 from earful.service.http.upload_budget import Content, TemporaryFiles, UploadBudget
@@ -177,12 +177,8 @@ class RequestBody:
     def _form(
         self, max_file_bytes: int, *, with_fields: bool = False, store_all: bool = False
     ) -> Form:
-        _, options = parse_options_header(self._content_type)
-        boundary = options.get(b"boundary", b"")
-        if not boundary:
-            raise malformed("the form's content type names no boundary")
         return Form(
-            boundary,
+            form_boundary(self._content_type),
             self._settings.max_files,
             max_file_bytes,
             with_fields=with_fields,

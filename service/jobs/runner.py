@@ -110,7 +110,7 @@ class JobRunner:
 
     def _run_file(self, job: ClaimedJob, file: ClaimedFile) -> None:
         model = self._context.loaded_model()
-        attempts = self.write(begin_file, job, file.position, to_json(model.info))
+        attempts = self.write(begin_file, job, file.position, to_json(model.info).decode())
         self._position = file.position
         run = _FileRun(self, job, file.position)
         if attempts > MAX_ATTEMPTS:
@@ -140,7 +140,7 @@ class JobRunner:
         )
         try:
             for event in recording.events():
-                run.events.append(to_json(event_json(event)))
+                run.events.append(to_json(event_json(event)).decode())
             return recording.outcome()
         except InferenceError as error:
             log(logging.ERROR, "batch_failed", {"reason": str(error), "job": job.id[:8]})

@@ -5,7 +5,6 @@ labels), in JSON or in Triton's binary form. Errors are ``{"error": "..."}``.
 Source: kserve/open-inference-protocol (inference_rest.md) and Triton's binary tensor extension.
 """
 
-import json
 import re
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
@@ -20,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from earful.data.audio.decode import MAX_SAMPLE_MAGNITUDE
 from earful.data.text.json_input import STRICT
-from earful.service.core.errors import RequestError, json_response, malformed
+from earful.service.core.errors import RequestError, json_response, malformed, to_json
 from earful.service.http.app_state import Service
 from earful.service.http.request_body import parse_body
 from earful.service.http.schemas import PlainErrorResponse, json_body, openapi_responses
@@ -262,7 +261,7 @@ def _infer_response(
         return json_response(content)
     binary = scores.astype("<f4").tobytes()
     output["parameters"] = {"binary_data_size": len(binary)}
-    json_part = json.dumps(content).encode()
+    json_part = to_json(content)
     return Response(
         json_part + binary,
         media_type="application/octet-stream",

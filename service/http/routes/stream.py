@@ -218,7 +218,7 @@ def _times(start: float, end: float) -> dict[str, float]:
 
 
 async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
-    await socket.send_text(to_json(message))
+    await socket.send_text(to_json(message).decode())
 
 
 async def _receive(socket: WebSocket, timeout_seconds: float) -> str | bytes:

@@ -87,6 +87,10 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
+        if module.startswith(_SERVICE):
+            # NumPy starts the threads of its BLAS when it is imported: a tenth of a second of
+            # processor time, for products that these commands do not have.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         function = getattr(importlib.import_module(module), attribute)
         if isinstance(function, typer.Typer):
             command: Any = typer.main.get_group(function)

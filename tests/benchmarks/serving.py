@@ -1,4 +1,4 @@
-"""Throughput and latency of four servers with the same model, in one run.
+"""Throughput and latency of four servers with `digits-small`, and of one that does nothing.
 
     uv run --with litserve python tests/benchmarks/serving.py
 
@@ -24,6 +24,8 @@ import httpx
 import numpy as np
 import soundfile
 import typer
+
+from earful.models.registry.find_model import find_model
 
 ROOT = Path(__file__).parents[2]
 CONNECTIONS, BOUNDARY = 16, "earfulbenchmark"
@@ -52,15 +54,16 @@ def main(seconds: int = 5, rounds: int = 3) -> None:
         sys.exit("wrk is missing; Debian: apt install wrk")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = _model(folder)
+        model = find_model("digits-small")
         form, raw = _write_scripts(folder)
         servers = {
             "earful, 2 workers": (_earful(model, 2), form),
             "earful, 2 workers, raw body": (_earful(model, 2), raw),
             "earful, 1 worker": (_earful(model, 1), form),
-            "LitServe, 2 workers": (_script("litserve_server.py"), form),
+            "LitServe, 1 worker": (_script("litserve_server.py"), form),
             "bare FastAPI handler, 1 process": (_uvicorn("bare_handler"), form),
-            "FastAPI and librosa, 1 process": (_uvicorn("librosa_handler"), form),
+            "FastAPI and librosa MFCC, 2 processes": (_uvicorn("librosa_handler", 2), form),
+            "no-op handler, 2 processes": (_uvicorn("no_op_handler", 2), raw),
         }
         os.environ["BENCHMARK_MODEL"] = str(model)
         timings: dict[str, list[ServerTiming]] = {server: [] for server in servers}
@@ -81,22 +84,16 @@ def _print(timings: dict[str, list[ServerTiming]]) -> None:
     print(f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}; medians")
     for server, run in median.items():
         print(
-            f"{server:<30} {run.requests_per_second:8.0f} requests/s   p50 {run.p50_ms:6.1f} ms   "
-            f"p99 {run.p99_ms:6.1f} ms"
+            f"{server:<38} {run.requests_per_second:8.0f} requests/s   p50 {run.p50_ms:6.1f} ms   "
+            f"p99 {run.p99_ms:6.1f} ms ({run.p99_ms / run.p50_ms:.1f})"
         )
-    form, raw, _, litserve, bare, librosa = (run.requests_per_second for run in median.values())
-    print(
-        f"earful to LitServe {form / litserve:.2f}, to the bare handler {form / bare:.2f}, to "
-        f"librosa {form / librosa:.1f}; raw to form {raw / form:.2f}"
+    form, raw, one, litserve, bare, librosa, no_op = (
+        run.requests_per_second for run in median.values()
     )
-
-
-def _model(folder: Path) -> Path:
-    """The four-block network on MFCC; its accuracy does not matter here."""
-    sys.path.insert(0, str(ROOT))
-    from tests.fixtures.synthetic_audio import train_tones
-
-    return train_tones(folder / "model")[0]
+    print(
+        f"to LitServe {form / litserve:.2f}, with one worker {one / litserve:.2f}, to the bare "
+        f"handler {one / bare:.2f}, to librosa {form / librosa:.1f}, raw to no-op {raw / no_op:.2f}"
+    )
 
 
 def _write_scripts(folder: Path) -> tuple[Path, Path]:
@@ -122,9 +119,10 @@ def _earful(model: Path, workers: int) -> list[str]:
     return [sys.executable, "-m", "earful.training.cli", *serve]
 
 
-def _uvicorn(name: str) -> list[str]:
+def _uvicorn(name: str, workers: int = 1) -> list[str]:
     app = f"tests.benchmarks.servers.{name}:app"
-    return [sys.executable, "-m", "uvicorn", app, "--log-level", "warning", "--port", "{port}"]
+    options = ["--log-level", "warning", "--port", "{port}", "--workers", str(workers)]
+    return [sys.executable, "-m", "uvicorn", app, *options]
 
 
 def _script(name: str) -> list[str]:

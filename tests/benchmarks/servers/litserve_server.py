@@ -1,4 +1,4 @@
-"""The same model on LitServe, with batching and two workers."""
+"""The same model on LitServe, with batching and one worker."""
 
 import io
 import os
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     server = litserve.LitServer(
         Digits(max_batch_size=16, batch_timeout=0.001, api_path="/v1/classify"),
         accelerator="cpu",
-        workers_per_device=2,
+        workers_per_device=1,
     )
     server.run(
         port=int(sys.argv[1]), host="127.0.0.1", generate_client_file=False, log_level="warning"

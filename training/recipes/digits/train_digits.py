@@ -74,7 +74,6 @@ SMALL = replace(
     mixup=0.3,
     noise_only=0.03,
     label_smoothing=0.0,
-    precision="bfloat16",
     options={"stem_stride": 2},
 )
 # The encoder learns one synthetic clip in three: more add time and no accuracy on real voices.

@@ -21,12 +21,12 @@ from earful.models.networks.tcresnet import (
     BIN_FLOOR,
     KERNEL_FRAMES,
     LEVEL_FLOOR,
+    MIN_FRAMES,
     STEM_CHANNELS,
+    TcResNetConfig,
 )
 
 STEM_KERNEL = 3
-# Three halvings leave two frames, the least that batch normalisation of a single clip needs.
-MIN_FRAMES = 9
 # Of a frame that is one standard deviation louder, relative to the other's.
 LOUDNESS_WEIGHT = 2.0
 # What a frame weighs after the next one: half after 69 frames.
@@ -38,12 +38,8 @@ State = list[Tensor]
 
 
 @dataclass(frozen=True)
-class CausalTcResNetConfig:
-    """Options of ``CausalTcResNet``, as those of ``TcResNet``."""
-
-    channels: tuple[int, ...] = (64, 80, 112)
-    width: int = 56
-    dropout: float = 0.3
+class CausalTcResNetConfig(TcResNetConfig):
+    """Options of ``CausalTcResNet``: those of ``TcResNet``."""
 
 
 class CausalTcResNet(Network):

@@ -15,7 +15,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from earful.data.errors import EarfulError
 from earful.models.bundle.activation_map import MapAxes, MapAxis
@@ -23,6 +22,8 @@ from earful.models.layers.base import PooledNetwork
 
 STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
+# Three halvings leave two frames, the least that batch normalisation of a single clip needs.
+MIN_FRAMES = 9
 # In standard deviations of the normalised features, about 20 dB: frames within SPEECH_RANGE of the
 # loudest count as speech, and values are clamped at a floor below their mean.
 SPEECH_RANGE, SPEECH_SLOPE = 1.25, 4.0
@@ -31,14 +32,10 @@ BIN_FLOOR, LEVEL_FLOOR = 2.0, 2.5
 
 @dataclass(frozen=True)
 class TcResNetConfig:
-    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time.
-
-    A ``stem_stride`` of 2 halves it once more, before most of the multiplications.
-    """
+    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time."""
 
     channels: tuple[int, ...] = (64, 80, 112)
     width: int = 56
-    stem_stride: int = 1
     dropout: float = 0.3
 
 
@@ -48,15 +45,14 @@ class TcResNet(PooledNetwork):
     The embedding has as many values as the last residual block has channels.
 
     Raises:
-        EarfulError: too few frames: with the default options fewer than nine.
+        EarfulError: fewer than nine frames.
     """
 
     def __init__(self, bins: int, frames: int, n_labels: int, config: TcResNetConfig) -> None:
         super().__init__()
-        step = config.stem_stride * 2 ** len(config.channels)  # frames of the features
-        if frames <= step:  # batch normalisation of a single clip needs two of the last frames
+        if frames < MIN_FRAMES:
             raise EarfulError(
-                f"tcresnet needs {step + 1} frames or more, found {frames}; "
+                f"tcresnet needs {MIN_FRAMES} frames or more, found {frames}; "
                 "prepare with more --clip-seconds"
             )
         first, second = STEM_CHANNELS
@@ -64,22 +60,22 @@ class TcResNet(PooledNetwork):
             nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(),
-            nn.Conv2d(first, second, 3, (2, config.stem_stride), padding=1, bias=False),
+            nn.Conv2d(first, second, 3, stride=(2, 1), padding=1, bias=False),
             nn.BatchNorm2d(second),
             nn.ReLU(),
         )
         rows = math.ceil(math.ceil(bins / 2) / 2)
         self.bottleneck = nn.Sequential(
-            _TimeConv(second * rows, config.width, 1, bias=False),
+            _TimeConv(second * rows, config.width, 1),
             nn.BatchNorm2d(config.width),
             nn.ReLU(),
         )
         widths = pairwise((config.width, *config.channels))
-        self.axes = MapAxes(bins=None, frames=MapAxis(0, step))
+        self.axes = MapAxes(bins=None, frames=MapAxis(0, 2 ** len(config.channels)))
         self.blocks = nn.Sequential(
             *(_Block(in_channels, out_channels) for in_channels, out_channels in widths)
         )
-        self.attention = _TimeConv(config.channels[-1], 1, 1)
+        self.attention = _TimeConv(config.channels[-1], 1, 1, bias=True)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.channels[-1], n_labels)
 
@@ -108,14 +104,14 @@ class _Block(nn.Module):
         super().__init__()
         padding = KERNEL_FRAMES // 2
         self.body = nn.Sequential(
-            _TimeConv(in_channels, out_channels, KERNEL_FRAMES, 2, padding, bias=False),
+            _TimeConv(in_channels, out_channels, KERNEL_FRAMES, 2, padding),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(),
-            _TimeConv(out_channels, out_channels, KERNEL_FRAMES, 1, padding, bias=False),
+            _TimeConv(out_channels, out_channels, KERNEL_FRAMES, 1, padding),
             nn.BatchNorm2d(out_channels),
         )
         self.shortcut = nn.Sequential(
-            _TimeConv(in_channels, out_channels, 1, 2, bias=False),
+            _TimeConv(in_channels, out_channels, 1, 2),
             nn.BatchNorm2d(out_channels),
         )
 
@@ -123,15 +119,34 @@ class _Block(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
-class _TimeConv(nn.Conv1d):
+class _TimeConv(nn.Conv2d):
     """A convolution over the frames of (batch, channels, 1, frames).
 
     ONNX Runtime's kernels for two axes are faster than those for one.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
-        return functional.conv2d(x, self.weight.unsqueeze(2), self.bias, stride, padding)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_frames: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        bias: bool = False,
+    ) -> None:
+        kernel, strides, paddings = (1, kernel_frames), (1, stride), (0, padding)
+        super().__init__(in_channels, out_channels, kernel, strides, paddings, bias=bias)
+        self.register_load_state_dict_pre_hook(_add_bin_axis)  # type: ignore[no-untyped-call]
+
+
+def _add_bin_axis(
+    _module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object
+) -> None:
+    """Weights (out, in, frames) of earlier versions, with the axis of bins."""
+    weight = state_dict.get(f"{prefix}weight")
+    if weight is not None and weight.dim() == 3:
+        state_dict[f"{prefix}weight"] = weight.unsqueeze(2)
 
 
 def _two_views(features: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.loaders.loader import (
     EVALUATION_BATCH,
+    AugmentedWaveforms,
     BatchLoader,
     StoredFeatures,
     augmented_features,
@@ -128,6 +129,8 @@ def feature_statistics(batches: BatchLoader, config: TrainConfig) -> tuple[Tenso
     """
     if config.features not in PREPARED_KINDS:
         return torch.zeros(1), torch.ones(1)
+    if isinstance(batches, AugmentedWaveforms):
+        batches = replace(batches, teacher=None)  # which takes most of the time, and gives targets
     total, squares, count, clips = torch.zeros(()), torch.zeros(()), 0, 0
     for batch in batches.batch_shards(BatchPlan(EVALUATION_BATCH, config.seed)):
         features = in_float64(batch.features)

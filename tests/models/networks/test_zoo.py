@@ -15,6 +15,7 @@ from earful.models.layers.base import Network
 from earful.models.layers.blocks import Activation, Normalisation
 from earful.models.networks.autoencoder import CLAMP_RANGE, centred
 from earful.models.networks.flops import multiply_adds
+from earful.models.networks.tcresnet import TcResNet, TcResNetConfig
 from earful.models.networks.zoo import (
     CLASSIFIER_NETWORKS,
     FITTED_NETWORKS,
@@ -349,3 +350,17 @@ def test_shortest_clip_for_tcresnet_trains_and_shorter_ones_are_refused() -> Non
     with pytest.raises(EarfulError, match="tcresnet needs 9 frames or more, found 8"):
         build_network("tcresnet", 40, 8, 10, {})
     assert build_network("tcresnet", 40, 9, 10, {}).train()(torch.randn(1, 40, 9)).shape == (1, 10)
+
+
+def test_weights_of_an_earlier_tcresnet_are_loaded() -> None:
+    """Its convolutions over time had no axis of bins."""
+    torch.manual_seed(0)
+    network, other = (TcResNet(40, 63, 10, TcResNetConfig()).eval() for _ in range(2))
+    earlier = {
+        name: weight.squeeze(2) if weight.dim() == 4 and not name.startswith("stem") else weight
+        for name, weight in network.state_dict().items()
+    }
+    assert earlier["attention.weight"].dim() == 3
+    other.load_state_dict(earlier)
+    features = torch.randn(2, 40, 63)
+    assert torch.equal(network(features), other(features))

@@ -74,7 +74,7 @@ SMALL = replace(
     mixup=0.3,
     noise_only=0.03,
     label_smoothing=0.0,
-    options={"stem_stride": 2},
+    precision="bfloat16",
 )
 # The encoder learns one synthetic clip in three: more add time and no accuracy on real voices.
 SYNTHETIC_SHARE = 3

@@ -66,10 +66,16 @@ def tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def short_tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """The same clips without the padding of half a second: half the frames to compute."""
-    folder = tmp_path_factory.mktemp("dataset") / "short"
-    features = FeatureConfig.for_rate(RATE_HZ, clip_seconds=0.5)
-    prepare(read_labels(tones_csv), folder, features=features, split="random")
-    return open_dataset(folder)
+    return prepare_tones(tones_csv, tmp_path_factory.mktemp("dataset") / "short", 0.5)
+
+
+@pytest.fixture(scope="session")
+def brief_tones(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The loudest quarter of a second of each, too little for cnn.
+
+    The exporter writes the steps of a recurrent network out, so they are most of its time.
+    """
+    return prepare_tones(tones_csv, tmp_path_factory.mktemp("dataset") / "brief", 0.25)
 
 
 @pytest.fixture(scope="session")
@@ -79,8 +85,9 @@ def other_tones(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepare_tones(write_tones(folder / "wav", seed=8, speaker="other"), folder / "dataset")
 
 
-def prepare_tones(csv_path: Path, folder: Path) -> Dataset:
-    prepare(read_labels(csv_path), folder, features=FeatureConfig.for_rate(RATE_HZ), split="random")
+def prepare_tones(csv_path: Path, folder: Path, clip_seconds: float = 1.0) -> Dataset:
+    features = FeatureConfig.for_rate(RATE_HZ, clip_seconds=clip_seconds)
+    prepare(read_labels(csv_path), folder, features=features, split="random")
     return open_dataset(folder)
 
 

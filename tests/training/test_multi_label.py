@@ -224,6 +224,7 @@ def mix_digits(fsdd: Path, out: Path) -> Path:
     return out / "labels.csv"
 
 
+@pytest.mark.slow
 def test_overlapping_real_digits_are_recognised(fsdd: Path, tmp_path: Path) -> None:
     """From recordings to metrics: better per label than a constant prediction."""
     prepare(read_labels(mix_digits(fsdd, tmp_path)), tmp_path / "dataset", split="random")

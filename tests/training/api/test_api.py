@@ -60,6 +60,7 @@ def test_labels_become_an_evaluated_model(home: Path) -> None:
     assert (longer.epochs, longer.config.batch_size) == (3, 16)
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_site_by_the_function_and_by_the_command(
     home: Path, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_dataset_is_only_replaced_on_request(home: Path, tones_csv: Path) -> N
     assert (copy / "dataset.json").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_validation_clips_stand_in_where_no_test_clips_were_held_back(
     home: Path, tones_csv: Path, tmp_path: Path
 ) -> None:

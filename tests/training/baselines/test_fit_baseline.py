@@ -98,19 +98,20 @@ def test_checkpoint_rebuilds_the_network(
     )
 
 
+@pytest.mark.slow
 def test_baseline_is_exported_with_the_front_end_and_served(
-    short_tones: Dataset, tmp_path: Path
+    brief_tones: Dataset, tmp_path: Path
 ) -> None:
     """With the largest graph; ``tests/training/export/test_export_networks.py`` has the others."""
     name = "gmm-hmm"
-    result = fit_baseline(short_tones, tmp_path / "run", small(name))
+    result = fit_baseline(brief_tones, tmp_path / "run", small(name))
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
     assert exported.max_difference <= 1e-4
     classifier = Classifier.open(exported.path)
     assert classifier.metadata.architecture["name"] == name
-    rows = short_tones.rows("test")
-    scores = classifier.run(np.ascontiguousarray(short_tones.array("waveforms")[rows]))
-    predicted = predict_probabilities(short_tones, result, "test").argmax(1)
+    rows = brief_tones.rows("test")
+    scores = classifier.run(np.ascontiguousarray(brief_tones.array("waveforms")[rows]))
+    predicted = predict_probabilities(brief_tones, result, "test").argmax(1)
     assert scores.argmax(1).tolist() == predicted.tolist()
 
 

@@ -1,7 +1,10 @@
 """A home folder of a user: tones, a dataset, a run and a model file."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,18 @@ from typer.testing import CliRunner, Result
 
 from earful.data.errors import EarfulError
 from earful.training.cli import build_app
+from tests.fixtures.built_once import built_once
+from tests.training.conftest import write_tones
 
 RunCommand = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command wrote."""
+
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True)
@@ -21,7 +34,7 @@ class Home:
     dataset: Path
     run: Path
     model: Path
-    results: dict[str, Result]
+    results: dict[str, Printed]
 
 
 def run_earful(*arguments: object) -> Result:
@@ -38,16 +51,39 @@ def earful() -> RunCommand:
 
 
 @pytest.fixture(scope="session")
-def home(tones_csv: Path, earful: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    folder = tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    folder = built_once(tmp_path_factory, "home", build_home)
+    printed = json.loads((folder / "printed.json").read_text("utf-8"))
+    results = {name: Printed(*texts) for name, texts in printed.items()}
+    labels = folder / "clips" / "labels.csv"
+    return Home(labels, folder / "dataset", folder / "run", folder / "model.onnx", results)
+
+
+def build_home(folder: Path) -> None:
     dataset, run, model = folder / "dataset", folder / "run", folder / "model.onnx"
+    labels = write_tones(folder / "clips")
     quick = ("--epochs", 2, "--batch-size", 16, "--device", "cpu")
     results = {
-        "prepare": earful("prepare", tones_csv, "--out", dataset, "--split", "random"),
-        "train": earful("train", dataset, "--out", run, "--model", "cnn", *quick),
-        "export": earful("export", run, "--out", model),
-        "evaluate": earful("evaluate", model, dataset, "--out", folder / "report"),
+        "prepare": run_earful("prepare", labels, "--out", dataset, "--split", "random"),
+        "train": run_earful("train", dataset, "--out", run, "--model", "cnn", *quick),
+        "export": run_earful("export", run, "--out", model),
+        "evaluate": run_earful("evaluate", model, dataset, "--out", folder / "report"),
     }
     for name, result in results.items():
         assert result.exit_code == 0, (name, result.output, result.exception)
-    return Home(tones_csv, dataset, run, model, results)
+    printed = {name: (result.stdout, result.stderr) for name, result in results.items()}
+    (folder / "printed.json").write_text(json.dumps(printed), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def int8_model(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of ``home`` as INT8; beside it is the ``run`` that keeps its figures."""
+    return built_once(tmp_path_factory, "int8", partial(export_int8, home.run)) / "model.onnx"
+
+
+def export_int8(run: Path, folder: Path) -> None:
+    shutil.copytree(run, folder / "run")
+    words = ("--out", folder / "model.onnx", "--int8", "--max-lost-points", 20)
+    result = run_earful("export", folder / "run", *words)
+    assert result.exit_code == 0, result.output
+    assert "INT8" in result.stdout

@@ -23,15 +23,6 @@ from earful.training.trainer.checkpoint import METRICS_FILENAME
 from tests.training.commands.conftest import Home, RunCommand
 
 
-@pytest.fixture(scope="module")
-def int8_model(home: Home, earful: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("int8") / "model.onnx"
-    result = earful("export", home.run, "--out", out, "--int8", "--max-lost-points", 20)
-    assert result.exit_code == 0, result.output
-    assert "INT8" in result.stdout
-    return out
-
-
 def test_it_is_smaller_and_scores_nearly_the_same(home: Home, int8_model: Path) -> None:
     assert int8_model.stat().st_size < 0.8 * home.model.stat().st_size
     clips = open_dataset(home.dataset).waveforms(slice(None))
@@ -84,7 +75,7 @@ def test_a_loss_counts_in_points_and_by_the_paired_test() -> None:
 def test_the_run_keeps_the_figures_and_its_report_shows_them(
     home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
 ) -> None:
-    figures = read_int8_figures(home.run)
+    figures = read_int8_figures(int8_model.parent / "run")
     assert figures is not None
     assert figures.test is not None
     test = earful("evaluate", int8_model, home.dataset / "test.csv", "--json")
@@ -94,7 +85,7 @@ def test_the_run_keeps_the_figures_and_its_report_shows_them(
         int8_model.stat().st_size,
         home.model.stat().st_size,
     )
-    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    run = Path(shutil.copytree(int8_model.parent / "run", tmp_path / "run"))
     text = report(earful, run)
     cells = [
         f"<td>{figures.size_bytes / 1000:,.0f}</td>",
@@ -107,9 +98,9 @@ def test_the_run_keeps_the_figures_and_its_report_shows_them(
 
 
 def test_figures_of_another_epoch_are_not_shown_and_damaged_ones_are_told(
-    home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
+    int8_model: Path, earful: RunCommand, tmp_path: Path
 ) -> None:
-    run = Path(shutil.copytree(home.run, tmp_path / "run"))
+    run = Path(shutil.copytree(int8_model.parent / "run", tmp_path / "run"))
     written = json.loads((run / INT8_FILENAME).read_text())
     (run / INT8_FILENAME).write_text(json.dumps(written | {"best_epoch": 99}))
     text = report(earful, run)
@@ -151,7 +142,6 @@ def test_a_run_that_can_only_be_read_is_exported_and_that_it_was_not_noted_is_sa
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(home.run, tmp_path / "run"))
-    (run / INT8_FILENAME).unlink(missing_ok=True)
     (run / INT8_FILENAME).mkdir()  # no file can be written there, by root neither
     out = tmp_path / "model.onnx"
     result = earful("export", run, "--out", out, "--int8", "--max-lost-points", 20)

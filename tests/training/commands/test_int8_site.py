@@ -17,23 +17,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
-def model(home: Home, earful: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    result = earful("export", home.run, "--out", out, "--int8", "--max-lost-points", 20)
+def site(int8_model: Path, earful: RunCommand, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    package, out = web_runtime_package(), tmp_path_factory.mktemp("int8") / "site"
+    result = earful("export", int8_model, "--target", "web", "--out", out, "--web-runtime", package)
     assert result.exit_code == 0, result.output
     return out
 
 
-@pytest.fixture(scope="module")
-def site(model: Path, earful: RunCommand) -> Path:
-    package, out = web_runtime_package(), model.parent / "site"
-    result = earful("export", model, "--target", "web", "--out", out, "--web-runtime", package)
-    assert result.exit_code == 0, result.output
-    return out
-
-
-def test_the_site_has_the_file_and_allows_what_int8_rounds(model: Path, site: Path) -> None:
-    assert (site / "model.onnx").read_bytes() == model.read_bytes()
+def test_the_site_has_the_file_and_allows_what_int8_rounds(int8_model: Path, site: Path) -> None:
+    assert (site / "model.onnx").read_bytes() == int8_model.read_bytes()
     written = json.loads((site / "model.json").read_text("utf-8"))
     assert written["golden"]["tolerance"] == INT8_GOLDEN_TOLERANCE
 
@@ -41,7 +33,9 @@ def test_the_site_has_the_file_and_allows_what_int8_rounds(model: Path, site: Pa
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)")
-def test_a_browser_gives_the_scores_of_the_command(home: Home, model: Path, site: Path) -> None:
+def test_a_browser_gives_the_scores_of_the_command(
+    home: Home, int8_model: Path, site: Path
+) -> None:
     from playwright.sync_api import expect, sync_playwright
 
     paths = sorted(home.labels.parent.glob("*.wav"))[::6]
@@ -56,7 +50,7 @@ def test_a_browser_gives_the_scores_of_the_command(home: Home, model: Path, site
             page.get_by_role("button", name="Download CSV").click()
         rows = list(csv.DictReader(download.value.path().read_text("utf-8").splitlines()))
         browser.close()
-    classifier = Classifier.open(model)
+    classifier = Classifier.open(int8_model)
     for path, row in zip(paths, rows, strict=True):
         scores = classifier.classify_file(path).scores
         expected = pytest.approx(scores[row["label"]], abs=INT8_GOLDEN_TOLERANCE)

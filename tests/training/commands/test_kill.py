@@ -1,16 +1,14 @@
 """``prepare`` and ``train`` killed at any moment: the next run ends as an undisturbed one does."""
 
-import contextlib
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.fixtures.forked import DEADLINE_SECONDS, start_silently
+from tests.fixtures.killing import kill_when, run_to_the_end
 from tests.training.commands.conftest import Home, RunCommand
 
 KILLS = 6
@@ -18,37 +16,6 @@ KILLS = 6
 
 def names_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-def kill_when(words: list[object], folder: Path, n_changes: int) -> bool:
-    """Run a command, and kill it when the files of a folder have changed so often; or it ended."""
-    end, seen, before = time.monotonic() + DEADLINE_SECONDS, 0, listing(folder)
-    process = start_silently(words)
-    while process.is_alive() and seen < n_changes:
-        assert time.monotonic() < end, "it neither ends nor writes"
-        now = listing(folder)
-        seen += now != before
-        before = now
-        time.sleep(0.0005)
-    process.kill()
-    process.join()
-    return process.exitcode != 0
-
-
-def run_to_the_end(words: list[object]) -> None:
-    process = start_silently(words)
-    process.join(DEADLINE_SECONDS)
-    assert process.exitcode == 0
-
-
-def listing(folder: Path) -> list[tuple[str, int]]:
-    """Names and sizes of all files, some of which vanish meanwhile."""
-    found = []
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                found.append((name, Path(parent, name).stat().st_size))
-    return found
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Every command says what it wrote and what comes next, and that does work."""
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from earful.data.errors import EarfulError
+from earful.training.export.export import _read_run_metrics
+from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
+from tests.fixtures.forked_command import ForkedCommand
 from tests.training.commands.conftest import Home, RunCommand
 
 
@@ -96,22 +100,10 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "earful.training.cli", "train", str(home.dataset)]
-    command += [
-        "--out",
-        str(run),
-        "--model",
-        "cnn",
-        "--epochs",
-        "1000",
-        "--patience",
-        "1000",
-        "--device",
-        "cpu",
-    ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = ["train", home.dataset, "--out", run, "--model", "cnn", "--device", "cpu"]
+    words += ["--epochs", 1000, "--patience", 1000]
+    pipe = subprocess.PIPE
+    with ForkedCommand(words, stdout=pipe, stderr=pipe) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stderr:
@@ -133,6 +125,12 @@ def test_ctrl_c_keeps_the_epochs_and_names_the_command_that_continues(
 LONG = ("--epochs", "9999", "--device", "cpu")
 
 
+def print_whole_lines() -> None:
+    """As to a terminal, without waiting for a full buffer."""
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=True)
+
+
 @pytest.mark.parametrize(
     ("command", "until", "kept"),
     [
@@ -149,18 +147,21 @@ def test_ctrl_c_says_what_is_kept(
     home: Home, tmp_path: Path, command: tuple[str, ...], until: str, kept: str
 ) -> None:
     words = [str(home.dataset) if word == "DATASET" else word for word in command]
-    with subprocess.Popen(
-        [sys.executable, "-m", "earful", *words, "--out", "new"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert any(until in line for line in process.stdout)
+    reader, writer = os.pipe()
+    with (
+        open(reader, encoding="utf-8") as output,  # noqa: PTH123 - a number
+        ForkedCommand(
+            [*words, "--out", "new"],
+            stdout=writer,
+            stderr=writer,
+            cwd=tmp_path,
+            before=print_whole_lines,
+        ) as process,
+    ):
+        os.close(writer)
+        assert any(until in line for line in output)
         process.send_signal(signal.SIGINT)
-        messages = process.stdout.read()
+        messages = output.read()
         assert process.wait() == 130
     assert "Traceback" not in messages
     [interrupted] = [line for line in messages.splitlines() if line.startswith("interrupted: ")]
@@ -271,10 +272,11 @@ def test_what_is_no_run_is_named_by_export_and_report(
         assert re.search(message, str(result.exception)), str(result.exception)
     assert not out.exists()
     assert sorted(path.name for path in home_of.iterdir()) == [
-        "dataset", "model.onnx", "report", "run",
+        "clips", "dataset", "model.onnx", "printed.json", "report", "run",
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_knows_its_dataset(
     home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,13 +290,15 @@ def test_an_interrupted_run_knows_its_dataset(
     reported = earful("report", run, "--no-noise-test")
     assert f"Continue it with `earful train dataset --out '{run}' --resume`" in reported.stderr
     assert "No clips are shown" not in reported.stderr
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
+    again = f"write it again: `earful train dataset --out '{run}' --resume`"
     for content in ("junk", "[1]", "{}", '{"epochs": 2, "validation": 1}'):
         (run / "metrics.json").write_text(content)
-        for command in (("export", run, "--out", tmp_path / "m.onnx"), ("report", run)):
-            damaged = str(earful(*command).exception)
-            assert damaged.endswith(
-                f"write it again: `earful train dataset --out '{run}' --resume`"
-            )
+        assert str(earful("report", run).exception).endswith(again)
+        with pytest.raises(EarfulError) as damaged:
+            _read_run_metrics(run, checkpoint)  # what an export does after some seconds
+        assert str(damaged.value).endswith(again)
+    assert str(earful("export", run, "--out", tmp_path / "m.onnx").exception).endswith(again)
 
 
 def test_what_was_meant_is_done_or_named(home: Home, earful: RunCommand) -> None:

@@ -1,5 +1,6 @@
 """The exported file equals PyTorch, and its evaluation counts every clip."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -16,16 +17,17 @@ from earful.models.layers.normalise import WaveformClassifier
 from earful.training.config.train_config import TrainConfig
 from earful.training.evaluation.evaluator import evaluate_model, write_evaluation
 from earful.training.export import export as export_module
-from earful.training.export.export import ExportError, check_parity, export, to_onnx
+from earful.training.export.export import ExportError, ExportResult, check_parity, export, to_onnx
 from earful.training.plots.plots import plot_confusion
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
+from earful.training.trainer.trainer import fit
 
 NETWORKS = [
-    ("cnn", "mfcc", {}),
-    ("cnn", "log_mel", {}),
-    ("crnn", "log_mel", {}),
-    ("crnn", "mfcc", {"recurrent": "lstm"}),
+    ("cnn", "mfcc", {}, "short_tones"),
+    ("cnn", "log_mel", {}, "short_tones"),
+    pytest.param("crnn", "log_mel", {}, "brief_tones", marks=pytest.mark.slow),
+    pytest.param("crnn", "mfcc", {"recurrent": "lstm"}, "brief_tones", marks=pytest.mark.slow),
 ]
 
 
@@ -38,16 +40,39 @@ def run(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(run, tmp_path_factory.mktemp("model") / "model.onnx").path
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export(run, tmp_path_factory.mktemp("model") / "model.onnx")
 
 
-@pytest.mark.parametrize(("name", "features", "options"), NETWORKS)
+@pytest.fixture(scope="module")
+def model(exported: ExportResult) -> Path:
+    return exported.path
+
+
+@pytest.fixture(scope="module")
+def uncalibrated(run: Path) -> WaveformClassifier:
+    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
+    network = rebuild_network(checkpoint)
+    return WaveformClassifier(checkpoint.features, "mfcc", network, 1.0, "softmax").eval()
+
+
+@pytest.fixture(scope="module")
+def graph(uncalibrated: WaveformClassifier) -> bytes:
+    return to_onnx(uncalibrated)[0].SerializeToString()
+
+
+@pytest.mark.parametrize(("name", "features", "options", "clips"), NETWORKS)
 def test_onnx_equals_pytorch_at_any_batch_size(
-    tones: Dataset, tmp_path: Path, name: str, features: str, options: dict[str, str]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    name: str,
+    features: str,
+    options: dict[str, str],
+    clips: str,
 ) -> None:
+    dataset = request.getfixturevalue(clips)
     config = TrainConfig(model=name, features=features, epochs=1, options=options)  # type: ignore[arg-type]
-    train_run(tones, tmp_path / "run", config)
+    fit(dataset, tmp_path / "run", config)
     exported = export(tmp_path / "run", tmp_path / "model.onnx")
     assert exported.max_difference <= 1e-4
     session = open_bundle(exported.path).session
@@ -59,7 +84,7 @@ def test_onnx_equals_pytorch_at_any_batch_size(
         exported.metadata.temperature,
         "softmax",
     ).eval()
-    waveforms = np.array(tones.array("waveforms")[:5])
+    waveforms = np.array(dataset.array("waveforms")[:5])
     for batch in (waveforms[:1], waveforms):
         probabilities = session.run(["probabilities"], {"waveform": batch})[0]
         with torch.inference_mode():
@@ -83,32 +108,29 @@ def test_metadata_describes_the_trained_model(model: Path, tones: Dataset) -> No
     assert 0 < metadata.rejection_threshold < 1
 
 
-def test_stopped_run_is_distinguished_from_a_finished_one(run: Path, tmp_path: Path) -> None:
-    assert export(run, tmp_path / "model.onnx").finished
+@pytest.mark.slow
+def test_stopped_run_is_distinguished_from_a_finished_one(
+    run: Path, exported: ExportResult, tmp_path: Path
+) -> None:
+    assert exported.finished
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     (stopped / BEST_CHECKPOINT).write_bytes((run / BEST_CHECKPOINT).read_bytes())
     assert not export(stopped, tmp_path / "model.onnx").finished
 
 
-def test_drift_is_refused(run: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
-    model = WaveformClassifier(
-        checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
-    ).eval()
-    graph = to_onnx(model)[0].SerializeToString()
+def test_drift_is_refused(uncalibrated: WaveformClassifier, graph: bytes, tmp_path: Path) -> None:
+    model = copy.deepcopy(uncalibrated)
     with torch.no_grad():
         model.classifier.network.head.bias[0] += 1.0
     with pytest.raises(ExportError, match="differ by"):
         check_parity(model, graph, tmp_path / "model.onnx")
 
 
-def test_parity_is_checked_at_batches_of_1_3_and_17(run: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
-    model = WaveformClassifier(
-        checkpoint.features, "mfcc", rebuild_network(checkpoint), 1.0, "softmax"
-    ).eval()
-    assert check_parity(model, to_onnx(model)[0].SerializeToString(), tmp_path / "x.onnx") < 1e-5
+def test_parity_is_checked_at_batches_of_1_3_and_17(
+    uncalibrated: WaveformClassifier, graph: bytes, tmp_path: Path
+) -> None:
+    assert check_parity(uncalibrated, graph, tmp_path / "x.onnx") < 1e-5
     assert export_module.PARITY_BATCHES == (1, 3, 17)
 
 
@@ -198,6 +220,7 @@ def test_labels_of_any_characters_can_be_drawn(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_noise_test_reports_accuracy_per_kind_and_snr(
     model: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +291,7 @@ def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> 
     assert "speaker0" not in by_label
 
 
+@pytest.mark.slow
 def test_folder_as_output_is_refused(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model.onnx"
     folder.mkdir()

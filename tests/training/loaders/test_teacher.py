@@ -78,6 +78,7 @@ def test_it_answers_the_augmented_clip(tones: Dataset, teacher: Teacher) -> None
     assert (taught - taught_of_clean).abs().amax(1).median() > 0.01
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_its_teacher_only(
     tones: Dataset, teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -1,5 +1,8 @@
 """The demo: every step runs, and nothing is replaced before the data has been read."""
 
+import contextlib
+import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,20 +21,39 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 2)
 
 
-def test_demo_writes_a_model_and_prints_each_step(
-    tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")
-    output = capsys.readouterr().out
-    assert model.is_file()
+@pytest.fixture(scope="module")
+def demo_folder(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a demo was run, with what it printed in ``output.txt``."""
+    folder = tmp_path_factory.mktemp("demo")
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.setattr(demo, "EPOCHS", 2)
+        assert run_demo(tones_csv, PLAIN_CSV, folder / "demo").is_file()
+    (folder / "output.txt").write_text(output.getvalue())
+    return folder
+
+
+def test_demo_writes_a_model_and_prints_each_step(demo_folder: Path) -> None:
+    output = (demo_folder / "output.txt").read_text()
     for command in ("prepare", "train", "export", "evaluate", "classify"):
         assert f"$ earful {command} " in output
     assert "accuracy" in output
-    run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")  # again, into the same folder
 
 
-def test_unreadable_csv_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_demo_runs_again_into_the_same_folder(
+    demo_folder: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(demo_folder / "demo", tmp_path / "demo")
     model = run_demo(tones_csv, PLAIN_CSV, tmp_path / "demo")
+    assert model.stat().st_mtime_ns > (demo_folder / "demo" / model.name).stat().st_mtime_ns
+
+
+def test_unreadable_csv_leaves_the_earlier_demo(
+    demo_folder: Path, tones_csv: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(demo_folder / "demo", tmp_path / "demo")
+    [model] = (tmp_path / "demo").glob("*.onnx")
     with pytest.raises(EarfulError, match=r"missing\.csv"):
         run_demo(tmp_path / "missing.csv", PLAIN_CSV, tmp_path / "demo")
     inside = tmp_path / "demo" / "dataset" / "test.csv"
@@ -45,6 +67,7 @@ def test_unreadable_csv_leaves_the_earlier_demo(tones_csv: Path, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
+@pytest.mark.slow
 def test_file_with_several_clips_is_not_classified_as_one(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +81,7 @@ def test_file_with_several_clips_is_not_classified_as_one(
     assert "Evaluate the file" in output
 
 
+@pytest.mark.slow
 def test_split_column_without_test_rows_is_reported(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +96,7 @@ def test_split_column_without_test_rows_is_reported(
     assert "nothing is evaluated" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_demo_synthesizes_custom_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 from earful.models.registry.registry import Registry
 from earful.training.releases.mlflow_export import MlflowError, export_model
 from tests.fixtures.ports import free_port
+from tests.fixtures.waiting import wait_until
 
 mlflow = pytest.importorskip("mlflow")
 pytestmark = [
@@ -38,13 +38,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment) as process,
     ):
         try:
-            for _ in range(600):
+
+            def answers() -> bool:
                 assert process.poll() is None, (folder / "log").read_text()
                 try:
                     urllib.request.urlopen(f"{url}/health", timeout=5).close()  # noqa: S310
-                    break
                 except (urllib.error.URLError, ConnectionError):
-                    time.sleep(0.2)
+                    return False
+                return True
+
+            wait_until(answers, seconds=120)
             yield url
         finally:
             process.terminate()

@@ -2,7 +2,9 @@
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.image import imread
 
 from earful.data.dataset.dataset import Dataset
 from earful.data.features.extractor import FeatureExtractor
+from earful.data.features.kinds import FeatureKind
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.reports.run_report.activation_maps import ActivationMapper, LabelMap
 from earful.training.reports.run_report.filters import EXAMPLES, MAX_FILTERS, report_filters
@@ -21,29 +24,31 @@ from earful.training.reports.run_report.predictions import predict_split
 from earful.training.reports.run_report.read_run import read_run
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import Checkpoint, rebuild_network
+from earful.training.trainer.trainer import fit
 
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=2e-3)
+KINDS: tuple[FeatureKind, ...] = ("log_mel", "mfcc")
+TrainedNetwork = Callable[[str, FeatureKind], Checkpoint]
 
 
 @pytest.fixture(scope="module")
-def checkpoints(
-    tones: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, str], Checkpoint]:
-    folder, found = tmp_path_factory.mktemp("runs"), {}
-    for model in ("cnn", "bcresnet", "convrnn"):
-        for kind in ("log_mel", "mfcc"):
-            run = folder / f"{model}-{kind}"
-            train_run(tones, run, replace(CONFIG, model=model, features=kind))
-            found[model, kind] = read_run(run).best
-    return found
+def trained(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
+    """``trained(model, features)``: the checkpoint of an epoch, trained when it is first wanted."""
+
+    @cache
+    def train(model: str, kind: FeatureKind) -> Checkpoint:
+        config = replace(CONFIG, model=model, features=kind, epochs=1)
+        return fit(tones, tmp_path_factory.mktemp("run") / "run", config).checkpoint
+
+    return train
 
 
-@pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_exact_maps_are_those_of_the_network(
-    checkpoints: dict[tuple[str, str], Checkpoint], tones: Dataset, kind: str
+    trained: TrainedNetwork, tones: Dataset, kind: FeatureKind
 ) -> None:
     """bcresnet has a position for each frame, so nothing is interpolated but the padding is cut."""
-    checkpoint = checkpoints["bcresnet", kind]
+    checkpoint = trained("bcresnet", kind)
     mapper = ActivationMapper(checkpoint, tones)
     assert mapper.method == "activation"
     found = mapper.label_map(0, 1)
@@ -63,12 +68,12 @@ def test_exact_maps_are_those_of_the_network(
     assert float(whole[0, 1].mean() + bias) == pytest.approx(float(logit), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["log_mel", "mfcc"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_integrated_gradients_add_up_to_the_rise_of_the_logit(
-    checkpoints: dict[tuple[str, str], Checkpoint], tones: Dataset, kind: str
+    trained: TrainedNetwork, tones: Dataset, kind: FeatureKind
 ) -> None:
     """From the quietest value of each bin to the clip ("completeness" in arXiv:1703.01365)."""
-    checkpoint = checkpoints["convrnn", kind]
+    checkpoint = trained("convrnn", kind)
     network = rebuild_network(checkpoint)
     extractor = FeatureExtractor(checkpoint.features, checkpoint.config.features)
     mapper = ActivationMapper(checkpoint, tones)
@@ -84,10 +89,8 @@ def test_integrated_gradients_add_up_to_the_rise_of_the_logit(
         assert shares.sum() == pytest.approx(float(rise[0, label]), rel=0.05, abs=0.05)
 
 
-def test_clips_are_the_surest_errors_and_one_of_each_label(
-    checkpoints: dict[tuple[str, str], Checkpoint], tones: Dataset, tmp_path: Path
-) -> None:
-    train_run(tones, tmp_path / "run", CONFIG)
+def test_clips_are_the_surest_errors_and_one_of_each_label(tones: Dataset, tmp_path: Path) -> None:
+    train_run(tones, tmp_path / "run", replace(CONFIG, epochs=1))
     run = read_run(tmp_path / "run")
     predictions = predict_split(run, tones, "test")
     wrong = np.arange(len(predictions.rows)) % 4 == 0
@@ -125,10 +128,10 @@ def test_the_picture_is_bright_where_the_network_listened() -> None:
 
 
 def test_a_filter_for_high_bins_is_excited_by_high_tones(
-    checkpoints: dict[tuple[str, str], Checkpoint], tones: Dataset
+    trained: TrainedNetwork, tones: Dataset
 ) -> None:
     """The first convolution of convrnn reads bins as channels: filter 0 gets weights of ours."""
-    checkpoint = checkpoints["convrnn", "log_mel"]
+    checkpoint = trained("convrnn", "log_mel")
     weights = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
     kernel = weights["network.blocks.0.weight"]  # (filters, bins, frames)
     kernel[0] = 0
@@ -151,13 +154,12 @@ def test_a_filter_for_high_bins_is_excited_by_high_tones(
         assert example.end_seconds - example.start_seconds == pytest.approx(0.3, abs=0.02)
 
 
-def test_filters_are_thinned_out_evenly_to_fit(
-    checkpoints: dict[tuple[str, str], Checkpoint], tones: Dataset
-) -> None:
+@pytest.mark.slow
+def test_filters_are_thinned_out_evenly_to_fit(trained: TrainedNetwork, tones: Dataset) -> None:
     rows = np.arange(30)
-    [complete, _] = report_filters(checkpoints["cnn", "mfcc"], tones, rows, 10**9)
+    [complete, _] = report_filters(trained("cnn", "mfcc"), tones, rows, 10**9)
     limit = complete.media_bytes  # half of it for each layer
-    [thinned, *_] = report_filters(checkpoints["cnn", "mfcc"], tones, rows, limit)
+    [thinned, *_] = report_filters(trained("cnn", "mfcc"), tones, rows, limit)
     assert thinned.media_bytes <= limit / 2
     numbers = [each.number for each in thinned.filters]
     assert len(complete.filters) / 3 < len(numbers) < len(complete.filters)
@@ -174,6 +176,7 @@ def test_a_fitted_baseline_says_that_it_has_no_map(tones: Dataset, tmp_path: Pat
     assert "<h2>Filters" not in text
 
 
+@pytest.mark.slow
 def test_filters_of_the_speech_encoder_are_those_of_its_convolutions(
     tones: Dataset, tmp_path: Path
 ) -> None:
@@ -188,6 +191,7 @@ def test_filters_of_the_speech_encoder_are_those_of_its_convolutions(
         assert all(example.end_seconds <= 1 for each in layer.filters for example in each.examples)
 
 
+@pytest.mark.slow
 def test_pictures_of_filters_are_buttons_that_play(tones: Dataset, tmp_path: Path) -> None:
     """A player of the browser is too narrow here for its button."""
     config = replace(CONFIG, model="cnn", features="mfcc", epochs=1)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from earful.training.releases.register import register
 from earful.training.retraining.job import RetrainJob, RetrainOutcome
 from earful.training.retraining.plan import RetrainOptions
 from earful.training.retraining.retrain import retrain
+from tests.fixtures.built_once import built_once
 from tests.fixtures.synthetic_audio import RATE_HZ, one_torch_thread, train_tones
 
 Run = Callable[..., RetrainOutcome]
@@ -27,17 +29,26 @@ Command = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the champion's registry and clips."""
-    folder = tmp_path_factory.mktemp("champion")
-    _, run = train_tones(folder)
-    register(Registry(str(folder / "registry")), "tones", run, data=folder / "dataset")
-    return folder
+    """A folder with the champion's clips, dataset, run and model."""
+    return built_once(tmp_path_factory, "tones", train_tones)
+
+
+@pytest.fixture(scope="session")
+def champion_registry(champion: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The registry in which it is the champion, for tests that write nothing to it."""
+    return Registry(
+        str(built_once(tmp_path_factory, "champion", partial(register_champion, champion)))
+    )
+
+
+def register_champion(champion: Path, root: Path) -> None:
+    register(Registry(str(root)), "tones", champion / "run", data=champion / "dataset")
 
 
 @pytest.fixture
-def registry(champion: Path, tmp_path: Path) -> Registry:
+def registry(champion_registry: Registry, tmp_path: Path) -> Registry:
     """A copy of the registry for one test."""
-    shutil.copytree(champion / "registry", tmp_path / "registry")
+    shutil.copytree(champion_registry.root, tmp_path / "registry")
     return Registry(str(tmp_path / "registry"))
 
 

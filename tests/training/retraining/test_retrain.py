@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from earful.training.retraining.plan import Plan, RetrainOptions
 from earful.training.retraining.plan_retraining import plan_retraining
 from earful.training.retraining.retrain import retrain
 from earful.training.runs.train_run import train_run
-from tests.fixtures.server import EARFUL
+from tests.fixtures.killing import kill_when, run_to_the_end
 from tests.fixtures.synthetic_audio import RATE_HZ, tone
 from tests.training.retraining.conftest import Run
 
@@ -153,15 +152,12 @@ def test_unusable_input_is_refused_and_the_registry_unchanged(
 
 
 def test_changed_file_of_the_base_is_refused(
-    champion: Path, new_clips: NewClips, tmp_path: Path
+    champion: Path, champion_registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
     shutil.copytree(champion / "clips", tmp_path / "clips")
     registry = Registry(str(tmp_path / "registry"))
-    version = Registry(str(champion / "registry")).version("tones")
-    files = {
-        name: Registry(str(champion / "registry")).read("tones", version, name)
-        for name in version.files
-    }
+    version = champion_registry.version("tones")
+    files = {name: champion_registry.read("tones", version, name) for name in version.files}
     moved = files["data.csv"].replace(
         str(champion / "clips").encode(), str(tmp_path / "clips").encode()
     )
@@ -203,11 +199,10 @@ def test_a_new_label_without_held_out_clips_is_registered_and_not_promoted(
 
 
 def test_deleted_feedback_recordings_are_skipped_unless_a_label_would_vanish(
-    champion: Path, new_clips: NewClips, tmp_path: Path
+    champion_registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
-    original = Registry(str(champion / "registry"))
-    version = original.version("tones")
-    files = {name: original.read("tones", version, name) for name in version.files}
+    version = champion_registry.version("tones")
+    files = {name: champion_registry.read("tones", version, name) for name in version.files}
     rows = from_csv(files["data.csv"], "here")
     trained = [row for row in rows if row.label == "low"]
     labelled = read_labels(new_clips({"mid": 700.0}, 2))
@@ -254,21 +249,15 @@ def test_run_killed_at_random_moments_registers_one_version(
     registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
     labels = new_clips({"low": 260.0, "mid": 690.0}, 10)
-    command = [
-        *(*EARFUL, "retrain", "tones", "--epochs", "4"),
-        *("--new", str(labels), "--registry", registry.root, "--work", str(tmp_path / "work")),
-    ]
+    words: list[object] = ["retrain", "tones", "--epochs", 3, "--device", "cpu", "--new", labels]
+    words += ["--registry", registry.root, "--work", tmp_path / "work"]
     moments = random.Random(1)
+    kills = 0
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(moments.uniform(3, 8))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        process.wait()
+        kills += kill_when(words, tmp_path, moments.randint(1, 12))
         assert registry.version("tones").number in {1, 2}
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert kills >= 1
+    run_to_the_end(words)
     assert [version.number for version in registry.versions("tones")] == [1, 2]
     assert registry.aliases("tones").aliases == {"champion": 2}
     assert [e.action for e in registry.events("tones")].count("promote") == 2

@@ -1,20 +1,24 @@
 """``retrain`` given again: it says what is true now, and continues after ``kill -9``."""
 
 import json
-import subprocess
-import sys
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.registry import Registry
+from earful.training.retraining.job import RetrainJob
+from earful.training.retraining.plan import RetrainOptions
+from earful.training.retraining.retrain import retrain
+from tests.fixtures.forked import DEADLINE_SECONDS, FORKED
 from tests.training.retraining.conftest import Command, Run
-from tests.training.retraining.killed_retraining import STAGES
 
 NewClips = Callable[..., Path]
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[3]
+STAGES = ("plan", "prepare", "train", "export", "compare", "publish")
 
 
 def test_a_request_given_again_says_what_its_version_is_by_then(
@@ -70,16 +74,47 @@ def test_not_promoted_names_the_command_that_promotes_anyway(
     assert "not promoted" not in promoted.stdout
 
 
-@pytest.mark.timeout(600)
 def test_a_retraining_killed_after_each_stage_goes_on_and_registers_one_version(
     registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
     labels = new_clips({"low": 260.0, "mid": 690.0}, 4)
-    module = "tests.training.retraining.killed_retraining"
-    words = [sys.executable, "-m", module, registry.root, str(labels), str(tmp_path / "work")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    *killed, outcome, end = done.stdout.splitlines()
-    assert killed == [f"{stage} True [1]" for stage in STAGES], done.stderr
-    assert (outcome, end) == ("done tones@2 is challenger", "end False [1, 2]")
+    place = (registry.root, labels, tmp_path / "work")
+    for stage in STAGES:
+        assert exit_code_of_retraining(*place, stage) == -signal.SIGKILL
+        assert registry.numbers("tones") == [1], stage
+    assert exit_code_of_retraining(*place, "") == 0
+    assert registry.numbers("tones") == [1, 2]
     assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
     assert not [path for path in (tmp_path / "work" / "tones").iterdir() if path.is_dir()]
+
+
+def exit_code_of_retraining(root: str, labels: Path, work: Path, last_stage: str) -> int | None:
+    """Retrain in a process that kills itself at the start of a stage."""
+    process = FORKED.Process(target=retrain_until, args=(root, labels, work, last_stage))
+    process.start()
+    process.join(DEADLINE_SECONDS)
+    process.kill()
+    return process.exitcode
+
+
+def retrain_until(root: str, labels: Path, work: Path, last_stage: str) -> None:
+    def on_stage(stage: str) -> None:
+        if stage == last_stage:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    options = RetrainOptions(epochs=2)
+    clips = read_labels(labels)
+    outcome = retrain(
+        RetrainJob(
+            Registry(root),
+            "tones",
+            clips,
+            "new.csv",
+            options,
+            work,
+            promote=False,
+            device="cpu",
+            on_stage=on_stage,
+        )
+    )
+    assert str(outcome.standing) == "tones@2 is challenger"

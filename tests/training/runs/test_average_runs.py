@@ -16,6 +16,7 @@ from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 QUICK = replace(default_config("tcresnet"), epochs=1, batch_size=16, options={"width": 16})
 
 
+@pytest.mark.slow
 def test_weights_are_the_mean_and_calibrated_anew(tones: Dataset, tmp_path: Path) -> None:
     runs = [tmp_path / f"run-{seed}" for seed in (1, 2)]
     for seed, run in enumerate(runs, 1):

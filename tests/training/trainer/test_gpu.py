@@ -212,7 +212,8 @@ def test_augmented_clips_are_learned(
 
 @on_each_device
 def test_features_are_learned(tones: Dataset, tmp_path: Path, device: TrainingDevice) -> None:
-    config = TrainConfig(epochs=30, batch_size=16, patience=10, learning_rate=3e-3)
+    epochs = 30 if device == "cuda" else 15
+    config = TrainConfig(epochs=epochs, batch_size=16, patience=10, learning_rate=3e-3)
     result = fit(tones, tmp_path, config, device=device)
     assert result.device == device
     assert (result.checkpoint.best.val_accuracy or 0) >= 0.8

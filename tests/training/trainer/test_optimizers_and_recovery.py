@@ -86,10 +86,13 @@ def test_every_training_option_learns(
     assert result.checkpoint.best.val_accuracy >= 0.8
 
 
-@pytest.mark.parametrize("model", ["cnn", "crnn"])
-def test_lbfgs_trains_convolutional_networks(tones: Dataset, tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(("model", "clips"), [("cnn", "short_tones"), ("crnn", "brief_tones")])
+def test_lbfgs_trains_convolutional_networks(
+    request: pytest.FixtureRequest, tmp_path: Path, model: str, clips: str
+) -> None:
     config = replace(default_config(model), optimizer="lbfgs", learning_rate=0.5, epochs=1)
-    history = fit(tones, tmp_path, replace(config, batch_size=40)).checkpoint.history
+    dataset = request.getfixturevalue(clips)
+    history = fit(dataset, tmp_path, replace(config, batch_size=40)).checkpoint.history
     assert np.isfinite(history[-1].loss)
 
 

@@ -35,7 +35,13 @@ from earful.training.trainer.train_step import EpochResult, TrainStep
 from tests.fixtures.claimed_cuda import CUDA, claimed_cuda, values_of
 
 CPU = torch.device("cpu")
-TRAINED = [name for name, entry in ZOO.items() if not entry.fitted]
+FEW_LAYERS = ("cnn", "mlp", "autoencoder")
+TRAINED = [
+    pytest.param(name, marks=[] if name in FEW_LAYERS else pytest.mark.slow)
+    for name, entry in ZOO.items()
+    if not entry.fitted
+]
+of_each_network = pytest.mark.parametrize("model", TRAINED)
 # Everything that a step can do. Not Adam: it takes the sign of a gradient near zero, which rounding
 # turns.
 EVERYTHING = {
@@ -119,12 +125,12 @@ def devices(tensors: Iterable[Tensor]) -> set[str]:
     return {tensor.device.type for tensor in tensors}
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@of_each_network
 def test_an_epoch_of_each_network_equals_the_cpu(short_tones: Dataset, model: str) -> None:
     assert_equals_the_cpu(short_tones, replace(without_dropout(model), **EVERYTHING))
 
 
-@pytest.mark.parametrize("model", TRAINED)
+@of_each_network
 def test_each_network_trains_with_its_own_settings_on_cuda(
     short_tones: Dataset, model: str
 ) -> None:
@@ -171,11 +177,13 @@ def test_each_loss_and_balance_equals_the_cpu(
     assert_equals_the_cpu(short_tones, config)
 
 
+@pytest.mark.slow
 def test_shards_have_their_own_statistics_and_random_numbers_on_cuda(short_tones: Dataset) -> None:
     config = replace(without_dropout("tcresnet"), **EVERYTHING)
     assert_equals_the_cpu(short_tones, replace(config, shards=3))
 
 
+@pytest.mark.slow
 def test_an_epoch_on_augmented_waveforms_equals_the_cpu(short_tones: Dataset) -> None:
     config = replace(without_dropout("tcresnet"), **EVERYTHING)
     config = replace(config, augment=True, mixup=0.5, options={"dropout": 0.0, "width": 8})

@@ -3,8 +3,8 @@
 import contextlib
 import csv
 import json
+import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,6 +50,7 @@ from earful.training.tuning.study import (
     trial_lock,
 )
 from tests.fixtures.chords import Chords
+from tests.fixtures.forked import DEADLINE_SECONDS, FORKED
 
 QUICK = replace(default_config("cnn"), epochs=1, features="log_mel")
 
@@ -280,26 +281,20 @@ def test_interrupted_trial_is_repeated(tones: Dataset, tmp_path: Path) -> None:
     assert [trial.state for trial in study.trials] == expected
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from earful.training.tuning.study import open_study, trial_lock
-study = open_study(Path(sys.argv[1]), "earful", {}, minimize_loss=False)
-with trial_lock(study.ask(), Path(sys.argv[2])):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+def die_in_a_trial(storage: Path, folder: Path) -> None:
+    study = open_study(storage, DEFAULT_STUDY_NAME, {}, minimize_loss=False)
+    with trial_lock(study.ask(), folder):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_killed_trial_is_recovered_and_a_running_one_is_not(
     tmp_path: Path,
 ) -> None:
     storage = tmp_path / STUDY_FILENAME
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, storage, tmp_path / "0"],
-        check=False,
-        env={"PYTHONPATH": str(Path(__file__).parents[3])},
-    )
-    assert done.returncode == -signal.SIGKILL
+    process = FORKED.Process(target=die_in_a_trial, args=(storage, tmp_path / "0"))
+    process.start()
+    process.join(DEADLINE_SECONDS)
+    assert process.exitcode == -signal.SIGKILL
     study = open_study(storage, DEFAULT_STUDY_NAME, {}, minimize_loss=False)
     with trial_lock(study.ask(), tmp_path / "1"):
         assert fail_stale(study) == [0]

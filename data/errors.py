@@ -31,8 +31,8 @@
     ├── RetrainFolderError  service.core.retrain_lock             another retraining is running
     ├── MlflowError         training.releases.mlflow_export       no answer from the MLflow server
     ├── FeedbackError       service.feedback.errors               an unusable feedback database
-    ├── JobsError           service.jobs.errors                   an unusable folder of jobs
-    └── ServerError         service.server.listening_socket       the server cannot start
+    ├── JobsError           service.jobs.records                  an unusable folder of jobs
+    └── ServerError         service.server.graceful_server        the server cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and
 exits with 2; the HTTP service maps the code of ``AudioError`` to a status.

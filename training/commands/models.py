@@ -111,7 +111,7 @@ def register(
 ) -> None:
     """Register a run with its dataset, or a model file, as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.releases.register import register_with_data, trained_with_negatives
+    from earful.training.releases.register import register, trained_with_negatives
     from earful.training.releases.run_data import retraining_obstacle
 
     if not source.exists():
@@ -121,7 +121,7 @@ def register(
         )
     model_registry = Registry(registry)
     alias = CHAMPION if promote_it else None
-    registered = register_with_data(
+    registered = register(
         model_registry, name, source, data=data, extra=extra, note=note, alias=alias
     )
     version = registered.version

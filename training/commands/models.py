@@ -202,14 +202,8 @@ def to_mlflow(
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Copy versions and aliases to an MLflow server."""
-    try:
-        from earful.training.releases.mlflow_export import export_model
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mlflow":
-            raise
-        raise EarfulError(
-            "this needs mlflow-skinny; install it with: uv sync --inexact --extra mlflow"
-        ) from error
+    from earful.training.releases.mlflow_export import export_model
+
     exported = export_model(Registry(registry), name, server)
     sent = ", ".join(
         f"{name}@{version} as version {mlflow_version}"

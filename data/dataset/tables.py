@@ -1,10 +1,10 @@
 """The tables and the manifest of a dataset."""
 
-import csv
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from earful.data.atomic_write import json_bytes
@@ -20,6 +20,7 @@ from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import Clip, ClipProblem, clips_by_label
 from earful.data.labels.multilabel import distinct_labels
 from earful.data.labels.splits import SplitMode
+from earful.data.text.formula_cells import write_csv
 
 
 def write_tables(
@@ -29,35 +30,34 @@ def write_tables(
     skipped: Sequence[ClipProblem],
 ) -> None:
     """Write clips.csv, the labels CSVs of all clips and the test part, and what was skipped."""
-    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(CLIP_COLUMNS)
-        for i, (clip, measured) in enumerate(zip(clips, measured_clips, strict=True)):
-            audio = [f"{measured.seconds:.6f}", measured.sha256]
-            levels = [f"{measured.peak_dbfs:.2f}", f"{measured.rms_dbfs:.2f}"]
-            writer.writerow([i, clip.filename, *_labelling(clip), *audio, *levels, *_times(clip)])
+    rows = [
+        [i, clip.filename, *_labelling(clip), *_measured(measured), *_times(clip)]
+        for i, (clip, measured) in enumerate(zip(clips, measured_clips, strict=True))
+    ]
+    write_csv(folder / "clips.csv", CLIP_COLUMNS, rows)
     _write_labels_csv(folder / ALL_CLIPS_FILENAME, clips)
     test_clips = [clip for clip in clips if clip.split == "test"]
     if test_clips:
         _write_labels_csv(folder / TEST_CLIPS_FILENAME, test_clips)
     if skipped:
-        with (folder / "skipped.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("line", "filename", "code", "message"))
-            writer.writerows((s.line, s.filename, s.code, s.message) for s in skipped)
+        columns = ("line", "filename", "code", "message")
+        write_csv(folder / "skipped.csv", columns, map(attrgetter(*columns), skipped))
 
 
 def _write_labels_csv(path: Path, clips: Sequence[Clip]) -> None:
     """Write clips with their splits as a labels CSV with absolute paths."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("filename", "label", "speaker", "fold", "split", "start", "end"))
-        for clip in clips:
-            writer.writerow([clip.path.resolve(), *_labelling(clip), *_times(clip)])
+    columns = ("filename", "label", "speaker", "fold", "split", "start", "end")
+    rows = ([clip.path.resolve(), *_labelling(clip), *_times(clip)] for clip in clips)
+    write_csv(path, columns, rows)
 
 
 def _labelling(clip: Clip) -> list[str]:
     return [clip.label, clip.speaker, clip.fold, clip.split]
+
+
+def _measured(clip: MeasuredClip) -> list[str]:
+    levels = (f"{clip.peak_dbfs:.2f}", f"{clip.rms_dbfs:.2f}")
+    return [f"{clip.seconds:.6f}", clip.sha256, *levels]
 
 
 def _times(clip: Clip) -> list[str]:

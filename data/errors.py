@@ -31,8 +31,8 @@
     ├── RetrainFolderError  service.core.retrain_lock             another retraining is running
     ├── MlflowError         training.releases.mlflow_export       no answer from the MLflow server
     ├── FeedbackError       service.feedback.errors               an unusable feedback database
-    ├── JobsError           service.jobs.errors                   an unusable folder of jobs
-    └── ServerError         service.server.listening_socket       the server cannot start
+    ├── JobsError           service.jobs.records                  an unusable folder of jobs
+    └── ServerError         service.server.graceful_server        the server cannot start
 
 Each message says what was found, what is accepted and what to do. The command line prints it and
 exits with 2; the HTTP service maps the code of ``AudioError`` to a status.
@@ -47,23 +47,27 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# What the extra ``train`` installs.
-_TRAINING_PACKAGES = frozenset(
-    {
-        "hmmlearn",
-        "jinja2",
-        "librosa",
-        "matplotlib",
-        "onnx",
-        "onnxscript",
-        "pandas",
-        "scipy",
-        "sklearn",
-        "tensorboard",
-        "torch",
-        "torchaudio",
-    }
+_TRAINING_PACKAGES = (
+    "hmmlearn",
+    "jinja2",
+    "librosa",
+    "matplotlib",
+    "onnx",
+    "onnxscript",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "torch",
+    "torchaudio",
 )
+# What needs a package that is not installed, and the extra that installs it.
+_NEEDS = {
+    **{package: (f"this needs {package}", "train") for package in _TRAINING_PACKAGES},
+    "mlflow": ("this needs mlflow-skinny", "mlflow"),
+    "optuna": ("a search needs optuna", "tune"),
+    "psycopg": ("PostgreSQL needs psycopg", "postgres"),
+}
 
 
 class EarfulError(Exception):
@@ -79,13 +83,12 @@ class MissingPackageError(EarfulError, ImportError):
 
 
 def missing_package_error(error: ModuleNotFoundError) -> MissingPackageError | None:
-    """The error for a user who has not installed the extra ``train``; None for other packages."""
+    """The error for a user who lacks the extra of a package; None for a package of no extra."""
     package = (error.name or "").partition(".")[0]
-    if package not in _TRAINING_PACKAGES:
+    if package not in _NEEDS:
         return None
-    return MissingPackageError(
-        f"this needs {package}; install it with: uv sync --inexact --extra train"
-    )
+    need, extra = _NEEDS[package]
+    return MissingPackageError(f"{need}; install it with: uv sync --inexact --extra {extra}")
 
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

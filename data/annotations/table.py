@@ -6,9 +6,9 @@ Labels and file names are written verbatim, even if they look like a spreadsheet
 read by programs.
 """
 
-import csv
 import dataclasses
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from earful.data.annotations.annotation import (
@@ -21,7 +21,7 @@ from earful.data.atomic_write import OutputError, staged_file
 from earful.data.labels.clip import PROVENANCE_COLUMNS, Clip
 from earful.data.labels.csv_options import PLAIN_CSV, CsvOptions
 from earful.data.labels.labels_csv import read_labels
-from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.formula_cells import write_csv
 
 
 def read_table(labels_csv: Path, options: CsvOptions = PLAIN_CSV) -> AnnotationSet:
@@ -75,14 +75,9 @@ def write_rows(annotations: Sequence[Clip], file: Path, folder: Path, *, mark: b
     columns += ["split"] if any(a.split for a in annotations) else []
     columns += ["fold"] if any(a.fold for a in annotations) else []
     columns += ["start", "end"] if any(not a.is_whole_recording for a in annotations) else []
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        # Line ends of RFC 4180, so that the writer quotes a carriage return in a name.
-        writer = csv.writer(opened, lineterminator="\r\n")
-        writer.writerow([*columns, *PROVENANCE_COLUMNS])
-        for annotation in annotations:
-            values = _values(annotation, folder)
-            cells = [values[name] for name in (*columns, *PROVENANCE_COLUMNS)]
-            writer.writerow(mark_formulas(cells) if mark else cells)
+    columns += PROVENANCE_COLUMNS
+    values = (_values(annotation, folder) for annotation in annotations)
+    write_csv(file, columns, map(itemgetter(*columns), values), mark=mark)
 
 
 def _values(annotation: Clip, folder: Path) -> dict[str, str]:

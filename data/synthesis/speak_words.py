@@ -4,7 +4,6 @@
 words with its labels CSV.
 """
 
-import csv
 import io
 import re
 import unicodedata
@@ -21,6 +20,7 @@ from earful.data.atomic_write import OutputError, json_bytes, staged_folder
 from earful.data.audio.decode import resample
 from earful.data.labels.multilabel import SEPARATOR, find_label_problem, has_multiple_labels
 from earful.data.synthesis.espeak import SynthesisError, Synthesizer, Voice
+from earful.data.text.formula_cells import write_csv
 
 LABELS_CSV = "labels.csv"
 # Marks a folder of synthetic clips, which may be replaced; real recordings have a labels.csv too.
@@ -266,7 +266,5 @@ def _write_pcm16(path: Path, waveform: NDArray[np.float32], sample_rate_hz: int)
 
 
 def _write_labels(path: Path, plan: Sequence[_PlannedClip]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("filename", "label", "speaker"))
-        writer.writerows((f"clips/{clip.filename}", clip.label, clip.voice.name) for clip in plan)
+    rows = ((f"clips/{clip.filename}", clip.label, clip.voice.name) for clip in plan)
+    write_csv(path, ("filename", "label", "speaker"), rows, line_end="\n")

@@ -5,8 +5,10 @@ and clicked (OWASP, "CSV Injection"). Spreadsheets show a marked cell as text. R
 package remove the mark.
 """
 
+import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 # What begins a formula, also in the full width of East Asian keyboards, and what is skipped there.
 # An apostrophe before one is marked too, so that unmark_formula gives back every text.
@@ -25,6 +27,25 @@ def mark_formula(text: str) -> str:
 def mark_formulas(cells: Iterable[str]) -> list[str]:
     """``mark_formula`` of each cell of a row."""
     return [mark_formula(cell) for cell in cells]
+
+
+def write_csv(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    mark: bool = False,
+    line_end: str = "\r\n",
+) -> None:
+    """Write a CSV file with a header, UTF-8; ``mark`` marks formulas in what is text.
+
+    A carriage return in a cell is quoted only where it is part of ``line_end``.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator=line_end)
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([mark_formula(c) if mark and isinstance(c, str) else c for c in row])
 
 
 def unmark_formula(text: str) -> str:

@@ -1,6 +1,5 @@
 """Feedback as labelled clips to retrain a model with, and as a labels CSV."""
 
-import csv
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from earful.data.atomic_write import staged_folder
 from earful.data.labels.clip import Clip, LabelledClips, Provenance
-from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.formula_cells import write_csv
 from earful.data.text.printable import printable_text
 from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database import FeedbackDatabase
@@ -68,9 +67,10 @@ def write_snapshot(
     usable, skipped = find_usable(database, recording_store)
     rows = [_csv_row(entry, path) for entry, path in usable]
     with staged_folder(folder, LABELS_FILE) as staging:
-        _write(staging / LABELS_FILE, _COLUMNS, rows, mark=mark)
+        write_csv(staging / LABELS_FILE, _COLUMNS, rows, mark=mark, line_end="\n")
         skipped_rows = ((entry.sha256, entry.label, entry.reason) for entry in skipped)
-        _write(staging / SKIPPED_FILE, ("sha256", "label", "reason"), skipped_rows, mark=mark)
+        columns = ("sha256", "label", "reason")
+        write_csv(staging / SKIPPED_FILE, columns, skipped_rows, mark=mark, line_end="\n")
     return Snapshot(folder.absolute() / LABELS_FILE, len(rows), _count_reasons(skipped))
 
 
@@ -167,12 +167,3 @@ def _csv_row(entry: ResolvedLabel, path: Path) -> Sequence[str]:
         entry.created_at,
         entry.sha256,
     ]
-
-
-def _write(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], *, mark: bool
-) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(map(mark_formulas, rows) if mark else rows)

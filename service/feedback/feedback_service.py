@@ -40,7 +40,7 @@ from earful.service.feedback.records import (
     SubmitResult,
     TooManyLabels,
 )
-from earful.service.feedback.startup import open_database_and_ids
+from earful.service.feedback.schema import open_database_and_ids
 from earful.service.inference.hot_reload import LoadedModel
 from earful.service.inference.job_queue import INLINE_DECODE_BYTES, InferenceOutcome
 

@@ -1,10 +1,20 @@
-"""Checks that a database holds the feedback tables of this version; any other is left unchanged."""
+"""Checks before the service starts: the database and the folder of recordings can be used.
+
+A database that does not hold the feedback tables of this version is left unchanged.
+"""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from earful.service.core.settings import Settings
+from earful.service.feedback.audio_files import RecordingStore
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import FeedbackError
+from earful.service.feedback.prediction_ids import PredictionIds
 from earful.service.feedback.sqlite import ensure_writable_file, inspect_file
+
+if TYPE_CHECKING:
+    from earful.service.feedback.database import FeedbackDatabase
 
 SCHEMA_VERSION = 3
 # Brought to this version when the database is opened: 2 has no senders.
@@ -56,3 +66,36 @@ def read_existing_key(address: DatabaseAddress) -> bytes | None:
         return None
     ensure_writable_file(address.path)
     return bytes.fromhex(meta["prediction_key"])
+
+
+def open_database_and_ids(
+    settings: Settings, address: DatabaseAddress
+) -> "tuple[PredictionIds, FeedbackDatabase | None]":
+    """The signer of prediction ids, and the database if it had to be opened for its key; blocks.
+
+    Raises:
+        FeedbackError: the database or the recordings folder cannot be used.
+    """
+    key, database = read_existing_key(address), None
+    if key is None:
+        from earful.service.feedback.database import open_database
+
+        database = open_database(address)
+        key = database.prediction_key()
+    ids = PredictionIds(key)
+    if settings.save_recordings != "off":
+        RecordingStore(settings.recordings_dir).prepare(ids.fingerprint)
+    return ids, database
+
+
+def check_feedback_database(settings: Settings) -> None:
+    """Check that a database given in the settings can be used, before workers are started.
+
+    Raises:
+        FeedbackError: it cannot be used.
+    """
+    url = settings.database_url()
+    if url is not None and settings.wants_feedback:
+        _, database = open_database_and_ids(settings, DatabaseAddress.parse(url))
+        if database is not None:
+            database.close()

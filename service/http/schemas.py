@@ -1,5 +1,7 @@
 """Schemas of requests and responses for the OpenAPI document; not used per request."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -149,15 +151,19 @@ _ERROR_DESCRIPTIONS = {
 
 
 def openapi_responses(
-    success: type[BaseModel] | None, failure: type[BaseModel], status: int = 200
+    success: type[BaseModel] | None,
+    failure: type[BaseModel],
+    status: int = 200,
+    own_errors: Mapping[int, str] = MappingProxyType({}),
 ) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route that returns ``success``, or ``failure`` for every error.
 
-    Without a model what succeeds is left to the route.
+    ``own_errors`` are descriptions of those that other routes do not have, or have for another
+    reason. Without a model what succeeds is left to the route.
     """
     failures: dict[int | str, dict[str, Any]] = {
         code: {"model": failure, "description": description}
-        for code, description in _ERROR_DESCRIPTIONS.items()
+        for code, description in {**_ERROR_DESCRIPTIONS, **own_errors}.items()
     }
     return failures if success is None else {status: {"model": success}, **failures}
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earful.service.core.settings import Settings
-from earful.service.jobs.errors import JobsError
+from earful.service.jobs.records import JobsError
 
 _PART = ".part"
 

@@ -22,9 +22,8 @@ from earful.service.core.settings import Settings
 from earful.service.feedback.database_url import DatabaseAddress
 from earful.service.feedback.errors import DatabaseFull, FeedbackError
 from earful.service.feedback.feedback_service import FeedbackService
-from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
-from earful.service.jobs.records import JobLimits, JobView
+from earful.service.jobs.records import JobLimits, JobLost, JobsError, JobsFull, JobView
 from earful.service.jobs.runner_context import RunnerContext
 from earful.service.jobs.upload import Upload, unavailable, upload_errors
 

@@ -14,8 +14,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.tables import timestamp
-from earful.service.jobs.errors import JobLost
-from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome
+from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome, JobLost
 from earful.service.jobs.submission import QUEUE_LOCK
 from earful.service.jobs.tables import (
     FINISHED,

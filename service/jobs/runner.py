@@ -21,7 +21,6 @@ from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.errors import DatabaseUnavailable
 from earful.service.inference.recording import Recording
 from earful.service.jobs.cleaning import remove_deleted
-from earful.service.jobs.errors import JobLost
 from earful.service.jobs.leases import (
     begin_file,
     begin_measuring,
@@ -34,7 +33,7 @@ from earful.service.jobs.leases import (
     write_progress,
 )
 from earful.service.jobs.recording import JobRecording, recording_seconds
-from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome
+from earful.service.jobs.records import ClaimedFile, ClaimedJob, FileOutcome, JobLost
 from earful.service.jobs.runner_context import RunnerContext
 
 T = TypeVar("T")

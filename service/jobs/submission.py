@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.tables import timestamp
-from earful.service.jobs.errors import JobLost, JobsFull
-from earful.service.jobs.records import FileView, JobLimits, JobUpload, JobView
+from earful.service.jobs.records import FileView, JobLimits, JobLost, JobsFull, JobUpload, JobView
 from earful.service.jobs.tables import (
     UNFINISHED,
     job_events_table,

@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Tabl
 
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.tables import meta
-from earful.service.jobs.errors import JobsError
+from earful.service.jobs.records import JobsError
 
 SCHEMA_VERSION = 1
 _VERSION_ROW = "jobs_schema_version"

@@ -27,10 +27,14 @@ from earful.service.core.host_names import is_name
 from earful.service.core.metrics import MULTIPROCESS_DIR_VARIABLE
 from earful.service.core.request_log import LOGGER, JsonFormatter, log
 from earful.service.core.settings import MAX_FRAME_BYTES, SHUTDOWN_TIMEOUT_SECONDS, Settings
-from earful.service.feedback.startup import check_feedback_database
+from earful.service.feedback.schema import check_feedback_database
 from earful.service.jobs.job_folder import check_jobs_folder
-from earful.service.server.graceful_server import GracefulServer, GracefulWorkers
-from earful.service.server.listening_socket import ServerError, bind_socket
+from earful.service.server.graceful_server import (
+    GracefulServer,
+    GracefulWorkers,
+    ServerError,
+    bind_socket,
+)
 
 if TYPE_CHECKING:
     from earful.service.http.dispatch import Dispatcher

@@ -111,8 +111,8 @@ def register(
 ) -> None:
     """Register a run with its dataset, or a model file, as a new version."""
     from earful.models.registry.records import CHAMPION
-    from earful.training.releases.register import register_with_data, trained_with_negatives
-    from earful.training.releases.run_data import retraining_obstacle
+    from earful.training.releases.register import register, trained_with_negatives
+    from earful.training.releases.retraining_obstacle import retraining_obstacle
 
     if not source.exists():
         raise EarfulError(
@@ -121,7 +121,7 @@ def register(
         )
     model_registry = Registry(registry)
     alias = CHAMPION if promote_it else None
-    registered = register_with_data(
+    registered = register(
         model_registry, name, source, data=data, extra=extra, note=note, alias=alias
     )
     version = registered.version
@@ -202,14 +202,8 @@ def to_mlflow(
     registry: RegistryOption = DEFAULT_REGISTRY,
 ) -> None:
     """Copy versions and aliases to an MLflow server."""
-    try:
-        from earful.training.releases.mlflow_export import export_model
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "mlflow":
-            raise
-        raise EarfulError(
-            "this needs mlflow-skinny; install it with: uv sync --inexact --extra mlflow"
-        ) from error
+    from earful.training.releases.mlflow_export import export_model
+
     exported = export_model(Registry(registry), name, server)
     sent = ", ".join(
         f"{name}@{version} as version {mlflow_version}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from earful.data.errors import EarfulError
 from earful.service.commands.next_steps import (
     keep_on_interrupt,
     kept_if_any,
@@ -82,16 +81,14 @@ def tune(
     Searched by default: learning rate, batch size, weight decay, label smoothing, optimizer,
     schedule, and dropout and size of the network. Test clips are not used.
     """
-    with _require_optuna():
-        from earful.training.tuning.findings import collect_results, write_results
-        from earful.training.tuning.search import BEST_RUN_FOLDER, SearchConfig, run_search
-        from earful.training.tuning.space import build_space, require_network
-        from earful.training.tuning.speaker_split import hold_out_speakers
-
     from earful.data.atomic_write import require_own_folder
     from earful.data.dataset.dataset import open_dataset
     from earful.models.networks.zoo import require_classifier
     from earful.training.runs.train_run import dataset_config
+    from earful.training.tuning.findings import collect_results, write_results
+    from earful.training.tuning.search import BEST_RUN_FOLDER, SearchConfig, run_search
+    from earful.training.tuning.space import build_space, require_network
+    from earful.training.tuning.speaker_split import hold_out_speakers
 
     require_own_folder(out, ("study.db", "trials", "trials.csv"), "search")
     require_classifier(model)
@@ -137,18 +134,6 @@ def tune(
             )
         echo(f"{run}: the best settings, trained on the whole dataset", err=True)
         print_next(("export", run, "--out", "model.onnx"))
-
-
-@contextlib.contextmanager
-def _require_optuna() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise EarfulError(
-            "a search needs optuna; install it with: uv sync --inexact --extra tune"
-        ) from error
 
 
 def _trial_bars(epochs: int) -> "Callable[[int, int], AbstractContextManager[TrainingProgress]]":

@@ -1,10 +1,9 @@
 """The report of ``earful check`` as text, and suggested label corrections as CSV."""
 
-import csv
 from pathlib import Path
 
 from earful.data.atomic_write import OutputError, staged_file
-from earful.data.text.formula_cells import mark_formulas
+from earful.data.text.formula_cells import write_csv
 from earful.data.text.printable import printable
 from earful.training.data_quality.finding import Finding, group_by_kind
 from earful.training.data_quality.run_checks import DataQualityReport
@@ -77,19 +76,15 @@ def write_suggestions(quality: DataQualityReport, path: Path, *, mark: bool = Tr
         OutputError: ``path`` cannot be written.
     """
     rows = [finding for finding in quality.findings if finding.suggested]
-    with (
-        staged_file(path) as staging,
-        staging.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
-        for finding in rows:
-            confidence = "" if finding.confidence is None else f"{finding.confidence:.4f}"
-            label_columns = (finding.label, finding.suggested, confidence)
-            texts = [finding.filename, *label_columns]
-            cells = mark_formulas(texts) if mark else texts
-            writer.writerow([*cells, finding.line, finding.code])
+    with staged_file(path) as staging:
+        write_csv(staging, _COLUMNS, map(_suggestion, rows), mark=mark)
     return len(rows)
+
+
+def _suggestion(finding: Finding) -> tuple[object, ...]:
+    confidence = "" if finding.confidence is None else f"{finding.confidence:.4f}"
+    suggested = (finding.suggested, confidence)
+    return (finding.filename, finding.label, *suggested, finding.line, finding.code)
 
 
 def _format_finding(finding: Finding) -> str:

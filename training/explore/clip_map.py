@@ -3,7 +3,6 @@
 Each embedding has its neighbours, its outliers and its projection.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from sklearn.manifold import TSNE
 
 from earful.data.atomic_write import staged_file
 from earful.data.dataset.dataset import Dataset, DatasetError
-from earful.data.text.formula_cells import mark_formula
+from earful.data.text.formula_cells import write_csv
 from earful.models.bundle.device import TrainingDevice
 from earful.training.explore.embedding_sources import EmbeddingSources, find_embeddings
 from earful.training.explore.embeddings import Embedding
@@ -190,12 +189,9 @@ def write_points_csv(clip_map: ClipMap, path: Path, *, mark: bool = True) -> Non
         OutputError: ``path`` cannot be written.
     """
     rows = clip_map.rows()
-    with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        for row in rows:
-            cells = {name: _format_cell(value) for name, value in row.items()}
-            writer.writerow({n: mark_formula(c) for n, c in cells.items()} if mark else cells)
+    cells = ([_format_cell(row[name]) for name in rows[0]] for row in rows)
+    with staged_file(path) as staging:
+        write_csv(staging, list(rows[0]), cells, mark=mark)
 
 
 def _require_mappable(dataset: Dataset) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from earful.data.atomic_write import json_bytes
 from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
+from earful.data.errors import EarfulError
 from earful.data.labels.clip import Clip
 from earful.data.labels.text_file import LabelsError
 from earful.models.bundle.bundle import Bundle, open_bundle
@@ -27,12 +28,21 @@ from earful.training.export.export import export
 from earful.training.loaders.auxiliary_data import AuxiliaryData
 from earful.training.metrics.calibration import format_threshold
 from earful.training.releases.manifest import rows_of_dataset, to_csv
-from earful.training.releases.run_data import find_run_data
+from earful.training.runs.run_dataset import read_run_dataset
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT
 
 # Part of the training data hash if there were negatives (``training.loaders.auxiliary_data``).
 _NEGATIVES_MARK = "+negatives:"
 _SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A new version, the dataset that it was registered with, or why it has none."""
+
+    version: Version
+    data: Path | None
+    reason: str = ""
 
 
 def register(
@@ -44,15 +54,42 @@ def register(
     extra: Path | None = None,
     note: str = "",
     alias: str | None = None,
-) -> Version:
+) -> RegisteredVersion:
     """Put a run's best epoch, or a model file, into the registry.
 
-    ``data`` is the dataset that it was trained on, ``extra`` the extra dataset. A run that is
-    registered with its data can be retrained.
+    ``data`` is the dataset that it was trained on, by default the run's own if it can be used, and
+    ``extra`` the extra dataset. A run that is registered with its data can be retrained.
 
     Raises:
         EarfulError: ``source`` is not a run or model, or was trained on other data.
     """
+    found, reason = (data, "") if data is not None else _find_run_data(source)
+    try:
+        files = _read_files(source, found, extra, note)
+    except (DatasetError, LabelsError, TrainingError, EvaluationError) as error:
+        if found is None or data is not None or extra is not None:
+            raise
+        found, reason = None, f"{found}, the dataset of the run, cannot be used: {error}"
+        files = _read_files(source, None, None, note)
+    return RegisteredVersion(registry.register(name, files, note=note, alias=alias), found, reason)
+
+
+def _find_run_data(source: Path) -> tuple[Path | None, str]:
+    """The dataset that a run was trained on, if it still is there, else None and the reason."""
+    if not source.is_dir():
+        return None, f"{source} is a model file, which does not name its run and data"
+    folder = read_run_dataset(source)
+    if folder is None:
+        return None, f"the run {source} does not say what dataset it was trained on"
+    try:
+        open_dataset(folder)
+    except EarfulError as error:
+        return None, f"the dataset of the run cannot be used: {error}"
+    return folder, ""
+
+
+def _read_files(source: Path, data: Path | None, extra: Path | None, note: str) -> dict[str, bytes]:
+    """The content of the files of a version of a run, or of a model file."""
     if data is None and extra is not None:
         raise TrainingError("--extra needs --data, the dataset that it was added to")
     dataset = None if data is None else open_dataset(data)
@@ -67,47 +104,7 @@ def register(
         if dataset is not None:
             _check_data(bundle, dataset, auxiliary)
         metrics = _evaluate_test_rows(model, rows, Path(folder)) or bundle.metadata.metrics
-        files = version_files(model, metrics, rows, note, checkpoint=checkpoint)
-    return registry.register(name, files, note=note, alias=alias)
-
-
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """A new version, the dataset that it was registered with, or why it has none."""
-
-    version: Version
-    data: Path | None
-    reason: str = ""
-
-
-def register_with_data(
-    registry: Registry,
-    name: str,
-    source: Path,
-    *,
-    data: Path | None = None,
-    extra: Path | None = None,
-    note: str = "",
-    alias: str | None = None,
-) -> RegisteredVersion:
-    """``register`` with the run's own dataset if none is named and it can be used.
-
-    Raises:
-        EarfulError: as ``register``.
-    """
-    found, reason = (data, "") if data is not None else find_run_data(source)
-    if found is not None:
-        try:
-            version = register(
-                registry, name, source, data=found, extra=extra, note=note, alias=alias
-            )
-            return RegisteredVersion(version, found)
-        except (DatasetError, LabelsError, TrainingError, EvaluationError) as error:
-            if data is not None or extra is not None:
-                raise
-            reason = f"{found}, the dataset of the run, cannot be used: {error}"
-    version = register(registry, name, source, extra=extra, note=note, alias=alias)
-    return RegisteredVersion(version, None, reason)
+        return version_files(model, metrics, rows, note, checkpoint=checkpoint)
 
 
 def trained_with_negatives(registry: Registry, name: str, version: Version) -> bool:

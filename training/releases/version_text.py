@@ -8,7 +8,7 @@ from typing import Any
 from earful.models.registry.errors import RegistryError
 from earful.models.registry.records import CARD_FILE, METRICS_FILE, Version
 from earful.models.registry.registry import Registry
-from earful.training.releases.run_data import retraining_obstacle, retraining_state
+from earful.training.releases.retraining_obstacle import retraining_obstacle, retraining_state
 
 _MAX_EVENTS = 10
 

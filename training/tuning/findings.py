@@ -1,6 +1,5 @@
 """Results of a search: a table of trials, the best settings, and a plot."""
 
-import csv
 import dataclasses
 import math
 import shlex
@@ -15,6 +14,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from earful.data.atomic_write import staged_file, write_json
+from earful.data.text.formula_cells import write_csv
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.plots.chart import COLORS, GRID_COLOR, save_figure
@@ -188,15 +188,12 @@ def write_results(result: TuneResult, study: optuna.Study, out: Path) -> None:
     """
     names = sorted({name for trial in result.trials for name in trial.settings})
     columns = [field.name for field in dataclasses.fields(TrialResult) if field.name != "settings"]
-    with (
-        staged_file(out / TRIALS_FILENAME) as staging,
-        staging.open("w", encoding="utf-8", newline="") as f,
-    ):
-        writer = csv.writer(f)
-        writer.writerow([*columns, *names])
-        for trial in result.trials:
-            values = [getattr(trial, column) for column in columns]
-            writer.writerow([*values, *(trial.settings.get(name, "") for name in names)])
+    rows = (
+        [getattr(trial, c) for c in columns] + [trial.settings.get(n, "") for n in names]
+        for trial in result.trials
+    )
+    with staged_file(out / TRIALS_FILENAME) as staging:
+        write_csv(staging, [*columns, *names], rows)
     write_json(out / BEST_SETTINGS_FILENAME, result.to_dict())
     _plot_trials(result, importances(study), out / PLOT_FILENAME)
 

@@ -187,12 +187,6 @@ def translate_errors(storage: str | Path) -> Iterator[None]:
     """Translate database errors to ``TuneError`` without the password of the URL."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("psycopg"):
-            raise TuneError(
-                "PostgreSQL needs psycopg; install it with: uv sync --inexact --extra postgres"
-            ) from error
-        raise
     except ArgumentError as error:  # its message may contain the password
         raise TuneError(
             "the database URL of the study is invalid; write it as sqlite:///FILE or "

@@ -1,16 +1,15 @@
-"""Access checks of the feedback routes, and their common responses."""
+"""Access checks of the feedback routes, and their common errors."""
 
 import ipaddress
-from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel
 
 from earful.service.core.auth import Scope
 from earful.service.core.errors import RequestError
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.http.app_state import Service
-from earful.service.http.schemas import ErrorResponse, openapi_responses
+
+FEEDBACK_ERRORS = {404: "feedback is off, or not found"}
 
 
 def require_feedback(service: Service, request: Request, scope: Scope) -> FeedbackService:
@@ -42,11 +41,3 @@ def _network(request: Request) -> str:
         return str(address)
     mapped = address.ipv4_mapped
     return str(mapped or ipaddress.ip_network((int(address), 64), strict=False))
-
-
-def feedback_responses(
-    body: type[BaseModel] | None, status: int = 200
-) -> dict[int | str, dict[str, Any]]:
-    """The documented responses of a route: ``body`` with ``status``, and all errors."""
-    not_found = {"model": ErrorResponse, "description": "feedback is off, or not found"}
-    return openapi_responses(body, ErrorResponse, status) | {404: not_found}

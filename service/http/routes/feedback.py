@@ -13,7 +13,7 @@ from earful.service.feedback.audio_files import MEDIA_TYPES
 from earful.service.feedback.feedback_service import FeedbackService
 from earful.service.feedback.records import ReviewItem
 from earful.service.http.app_state import Service
-from earful.service.http.routes.admission import feedback_responses, require_feedback
+from earful.service.http.routes.admission import FEEDBACK_ERRORS, require_feedback
 from earful.service.http.routes.feedback_bodies import (
     MAX_KEY_CHARACTERS,
     ErasureResponse,
@@ -21,6 +21,7 @@ from earful.service.http.routes.feedback_bodies import (
     SubjectDataResponse,
 )
 from earful.service.http.routes.submit_feedback import add_submit_routes
+from earful.service.http.schemas import ErrorResponse, openapi_responses
 
 MAX_REVIEW_CLIPS = 100
 _AUDIO_PATH = "/v1/review/audio/"
@@ -43,7 +44,7 @@ def _add_review(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/review",
         summary="Clips to label: those with disagreement first, then the least confident",
-        responses=feedback_responses(ReviewResponse),
+        responses=openapi_responses(ReviewResponse, ErrorResponse, own_errors=FEEDBACK_ERRORS),
     )
     async def review(
         request: Request,
@@ -76,7 +77,7 @@ def _add_review(app: FastAPI, service: Service) -> None:
         _AUDIO_PATH + "{sha256}",
         summary="A saved recording",
         response_class=FileResponse,
-        responses=feedback_responses(None),
+        responses=openapi_responses(None, ErrorResponse, own_errors=FEEDBACK_ERRORS),
     )
     async def audio(
         request: Request, sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
@@ -97,7 +98,7 @@ def _add_privacy_routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/feedback/subjects/{key:path}",
         summary="All data of a person",
-        responses=feedback_responses(SubjectDataResponse),
+        responses=openapi_responses(SubjectDataResponse, ErrorResponse, own_errors=FEEDBACK_ERRORS),
     )
     async def show(request: Request, key: Annotated[str, key_of_path]) -> Response:
         feedback_service = _require_admin(service, request, key)
@@ -108,7 +109,7 @@ def _add_privacy_routes(app: FastAPI, service: Service) -> None:
     @app.delete(
         "/v1/feedback/subjects/{key:path}",
         summary="Delete all data of a person",
-        responses=feedback_responses(ErasureResponse),
+        responses=openapi_responses(ErasureResponse, ErrorResponse, own_errors=FEEDBACK_ERRORS),
     )
     async def erase(request: Request, key: Annotated[str, key_of_path]) -> Response:
         feedback_service = _require_admin(service, request, key)

@@ -1,27 +1,108 @@
 """``/v1/jobs``: long recordings are uploaded now, and their events fetched as they are found."""
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 
-from earful.service.core.errors import RequestError
+from earful.service.core.errors import RequestError, to_json
 from earful.service.http.app_state import Service
-from earful.service.http.job_schemas import JobResponse, job_json
 from earful.service.http.request_body import RequestBody
-from earful.service.http.schemas import UPLOAD_BODY, ErrorResponse, openapi_responses
+from earful.service.http.schemas import (
+    UPLOAD_BODY,
+    ErrorDetail,
+    ErrorResponse,
+    EventResult,
+    ModelInfo,
+    openapi_responses,
+)
 from earful.service.jobs.job_service import JobService
+from earful.service.jobs.records import FileView, JobView
+
+State = Literal["waiting", "running", "done", "failed"]
+
+
+class JobProgress(BaseModel):
+    seconds_done: float = Field(description="of audio", examples=[1830.5])
+    seconds: float | None = Field(
+        description="of all files; null until their headers are read, and if one does not say",
+        examples=[3600.0],
+    )
+    files_done: int
+    files: int
+
+
+class JobFileResult(BaseModel):
+    """A file of a job: its events so far, and its error if it has one."""
+
+    filename: str = Field(examples=["meeting.wav"])
+    status: State
+    seconds: float | None = Field(None, examples=[3600.0])
+    label: str | None = Field(None, description="of a file of at most 1.5 clips")
+    score: float | None = Field(None, ge=0, le=1)
+    events: list[EventResult]
+    model: ModelInfo | None = Field(None, description="the model that answers this file")
+    error: ErrorDetail | None = None
+
+
+class JobResponse(BaseModel):
+    id: str
+    status: State = Field(description="`failed`: every file failed")
+    created: str = Field(examples=["2026-11-21T10:00:00.123456+00:00"])
+    expires: str = Field(description="when the job is deleted; later if it ends later")
+    progress: JobProgress
+    results: list[JobFileResult]
+
+
+def job_json(job: JobView) -> bytes:
+    """The response; events are stored as JSON, and are not parsed: there may be many."""
+    head = {
+        "id": job.id,
+        "status": job.state,
+        "created": job.created_at,
+        "expires": job.expires_at,
+        "progress": _progress(job),
+    }
+    results = b",".join(b"".join(_file_json(file)) for file in job.files)
+    return b'%b,"results":[%b]}' % (to_json(head)[:-1], results)
+
+
+def _progress(job: JobView) -> dict[str, float | int | None]:
+    lengths = [file.seconds for file in job.files]
+    known = [seconds for seconds in lengths if seconds is not None]
+    return {
+        "seconds_done": round(sum(file.seconds_done for file in job.files), 3),
+        "seconds": round(sum(known), 3) if len(known) == len(lengths) else None,
+        "files_done": sum(file.state in ("done", "failed") for file in job.files),
+        "files": len(job.files),
+    }
+
+
+def _file_json(file: FileView) -> Iterator[bytes]:
+    head: dict[str, object] = {"filename": file.filename, "status": file.state}
+    if file.seconds:
+        head["seconds"] = round(file.seconds, 6)
+    if file.label is not None:
+        head |= {"label": file.label, "score": file.score}
+    yield to_json(head)[:-1]
+    yield b',"events":[%b]' % ",".join(file.events).encode()
+    if file.model is not None:
+        yield b',"model":' + file.model.encode()
+    if file.error_code is not None:
+        yield b',"error":' + to_json({"code": file.error_code, "message": file.error_message})
+    yield b"}"
+
 
 _JOB_PATH = "/v1/jobs/{job_id}"
 
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorResponse, "description": "no such job, or that of another key"}
-}
-_REFUSED: dict[int | str, dict[str, Any]] = {
-    429: {"model": ErrorResponse, "description": "too many jobs or bytes; see Retry-After"},
-    503: {"model": ErrorResponse, "description": "jobs are off, or their database is unavailable"},
-    507: {"model": ErrorResponse, "description": "the disk for jobs is full"},
+_NOT_FOUND = {404: "no such job, or that of another key"}
+_REFUSED = {
+    429: "too many jobs or bytes; see Retry-After",
+    503: "jobs are off, or their database is unavailable",
+    507: "the disk for jobs is full",
 }
 
 
@@ -33,7 +114,7 @@ def add_job_routes(app: FastAPI, service: Service) -> None:
         summary="Classify long recordings: upload them, and ask for their events later",
         status_code=202,
         openapi_extra=UPLOAD_BODY,
-        responses=openapi_responses(JobResponse, ErrorResponse, status=202) | _REFUSED,
+        responses=openapi_responses(JobResponse, ErrorResponse, 202, _REFUSED),
     )
     async def submit(request: Request) -> Response:
         jobs = _admit(service, request)
@@ -52,7 +133,7 @@ def add_job_routes(app: FastAPI, service: Service) -> None:
     @app.get(
         _JOB_PATH,
         summary="State, progress and results of a job",
-        responses=openapi_responses(JobResponse, ErrorResponse) | _NOT_FOUND,
+        responses=openapi_responses(JobResponse, ErrorResponse, own_errors=_NOT_FOUND),
     )
     async def read(request: Request, job_id: str) -> Response:
         _hide_id(request, job_id)
@@ -64,7 +145,7 @@ def add_job_routes(app: FastAPI, service: Service) -> None:
         summary="Stop a job, and delete its uploads and results",
         status_code=204,
         response_class=Response,
-        responses=openapi_responses(None, ErrorResponse) | _NOT_FOUND,
+        responses=openapi_responses(None, ErrorResponse, own_errors=_NOT_FOUND),
     )
     async def delete(request: Request, job_id: str) -> Response:
         _hide_id(request, job_id)

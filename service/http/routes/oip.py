@@ -145,7 +145,7 @@ def _add_model_routes(app: FastAPI, service: Service, path: str) -> None:
         summary="Probabilities of waveforms",
         openapi_extra=json_body(InferRequest) | {"parameters": parameters},
         operation_id="infer" + suffix,
-        responses=openapi_responses(PlainErrorResponse, PlainErrorResponse)
+        responses=openapi_responses(None, PlainErrorResponse)
         | not_found_response
         | {200: {"description": ""}},
     )

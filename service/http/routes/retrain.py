@@ -38,13 +38,10 @@ _STARTING_SECONDS = 300.0
 _MAX_TRUSTED = 100
 
 
-_REFUSED: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorResponse, "description": "feedback is off"},
-    409: {
-        "model": ErrorResponse,
-        "description": "the service follows no champion, or a retraining is running",
-    },
-    501: {"model": ErrorResponse, "description": "the training dependencies are not installed"},
+_REFUSED = {
+    404: "feedback is off",
+    409: "the service follows no champion, or a retraining is running",
+    501: "the training dependencies are not installed",
 }
 
 
@@ -107,7 +104,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
         summary="Retrain with the feedback",
         status_code=202,
         openapi_extra=json_body(RetrainRequestBody, required=False),
-        responses=openapi_responses(RetrainResponse, ErrorResponse, status=202) | _REFUSED,
+        responses=openapi_responses(RetrainResponse, ErrorResponse, 202, _REFUSED),
     )
     async def start(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")
@@ -121,7 +118,7 @@ def add_retrain_routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/retrain",
         summary="Progress of the retraining",
-        responses=openapi_responses(RetrainResponse, ErrorResponse) | _REFUSED,
+        responses=openapi_responses(RetrainResponse, ErrorResponse, own_errors=_REFUSED),
     )
     async def read_status(request: Request) -> dict[str, Any]:
         service.keys.check(request.headers, "admin")

@@ -24,7 +24,7 @@ from earful.service.feedback.records import (
 from earful.service.http.app_state import Service
 from earful.service.http.request_body import RequestBody
 from earful.service.http.routes.admission import (
-    feedback_responses,
+    FEEDBACK_ERRORS,
     require_feedback,
     sender_of,
 )
@@ -34,7 +34,7 @@ from earful.service.http.routes.feedback_bodies import (
     FeedbackResponse,
     FeedbackStatusResponse,
 )
-from earful.service.http.schemas import ErrorResponse, json_body
+from earful.service.http.schemas import ErrorResponse, json_body, openapi_responses
 
 RecordingWithBytes = tuple[StoredRecording, bytes]
 
@@ -53,13 +53,12 @@ def add_submit_routes(app: FastAPI, service: Service) -> None:
         summary="Submit the correct label of a recording",
         status_code=201,
         openapi_extra=_request_body_schema(FeedbackRequest),
-        responses=feedback_responses(FeedbackResponse, 201)
-        | {
-            409: {
-                "model": ErrorResponse,
-                "description": "the Idempotency-Key was used with other data",
-            }
-        },
+        responses=openapi_responses(
+            FeedbackResponse,
+            ErrorResponse,
+            201,
+            {**FEEDBACK_ERRORS, 409: "the Idempotency-Key was used with other data"},
+        ),
     )
     async def submit(request: Request) -> Response:
         deadline = service.deadline()

@@ -11,7 +11,7 @@ from anyio.from_thread import BlockingPortal
 
 from earful.service.core.errors import RequestError
 from earful.service.core.settings import Settings
-from earful.service.jobs.errors import JobsError
+from earful.service.jobs.records import JobsError
 from earful.service.server.app import create_app
 from tests.fixtures.synthetic_audio import tone, wav
 from tests.fixtures.waiting import wait_until

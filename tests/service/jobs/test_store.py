@@ -11,7 +11,6 @@ from sqlalchemy import select, update
 from earful.service.feedback.database import FeedbackDatabase
 from earful.service.feedback.tables import timestamp
 from earful.service.jobs.cleaning import clean_jobs
-from earful.service.jobs.errors import JobLost, JobsError, JobsFull
 from earful.service.jobs.job_folder import JobFolder
 from earful.service.jobs.leases import (
     begin_file,
@@ -21,7 +20,16 @@ from earful.service.jobs.leases import (
     release_job,
     write_progress,
 )
-from earful.service.jobs.records import ClaimedJob, FileOutcome, JobLimits, JobUpload, JobView
+from earful.service.jobs.records import (
+    ClaimedJob,
+    FileOutcome,
+    JobLimits,
+    JobLost,
+    JobsError,
+    JobsFull,
+    JobUpload,
+    JobView,
+)
 from earful.service.jobs.submission import (
     begin_upload,
     delete_job,

@@ -41,7 +41,8 @@ def test_fitted_baseline_is_refitted_to_old_and_new_clips(
 ) -> None:
     config = default_config("logistic")
     train_run(open_dataset(champion / "dataset"), tmp_path / "fitted", config)
-    first = register(registry, "tones", tmp_path / "fitted", data=champion / "dataset")
+    registered = register(registry, "tones", tmp_path / "fitted", data=champion / "dataset")
+    first = registered.version
     registry.promote("tones", first.number)
     outcome = run(new_clips({"shrill": 3000.0}, 12), add_labels=True)
     assert outcome.promoted

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.models.networks.zoo import FITTED_NETWORKS
+from earful.service.core.failures import describe_failure
 from earful.training.cli import build_app
 from earful.training.config.overrides import apply_overrides
 from earful.training.config.train_config import MAX_SEED, TrainConfig, TrainingError, default_config
@@ -414,4 +415,8 @@ def test_without_optuna_the_install_command_is_named(
     for name in [name for name in sys.modules if name.startswith("earful.training.tuning.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert "uv sync --inexact --extra tune" in str(tune("--trials", "1").exception)
+    error = tune("--trials", "1").exception
+    assert isinstance(error, Exception)
+    assert "a search needs optuna; install it with: uv sync --inexact --extra tune" in (
+        describe_failure(error)
+    )

@@ -1,30 +1,10 @@
-"""The data of a run that is registered: its own dataset where none is named."""
+"""Whether a version can be retrained."""
 
-from pathlib import Path
-
-from earful.data.errors import EarfulError, command
+from earful.data.errors import command
 from earful.models.bundle.bundle import open_bundle
 from earful.models.registry.catalogue import RegistryReader
 from earful.models.registry.records import CHECKPOINT_FILE, DATA_FILE, MODEL_FILE, Version
 from earful.training.releases.manifest import from_csv
-
-
-def find_run_data(source: Path) -> tuple[Path | None, str]:
-    """The dataset that a run was trained on, if it still is there, else None and the reason."""
-    if not source.is_dir():
-        return None, f"{source} is a model file, which does not name its run and data"
-    # torch and pandas, for which a list of versions need not wait
-    from earful.data.dataset.dataset import open_dataset
-    from earful.training.runs.run_dataset import read_run_dataset
-
-    folder = read_run_dataset(source)
-    if folder is None:
-        return None, f"the run {source} does not say what dataset it was trained on"
-    try:
-        open_dataset(folder)
-    except EarfulError as error:
-        return None, f"the dataset of the run cannot be used: {error}"
-    return folder, ""
 
 
 def retraining_obstacle(registry: RegistryReader, name: str, version: Version) -> str:

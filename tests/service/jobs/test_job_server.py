@@ -61,12 +61,12 @@ def test_whole_life_of_a_job(
         assert client.request("DELETE", path).status_code == 204
         assert client.get(path).json()["error"]["code"] == "job_not_found"
         assert client.request("DELETE", path).status_code == 404
-    assert running["progress"]["seconds"] == pytest.approx(1200.4)
-    assert 0 < running["progress"]["seconds_done"] < 1200
+    assert running["progress"]["seconds"] == pytest.approx(600.4)
+    assert 0 < running["progress"]["seconds_done"] < 600
     assert running["expires"] < job["expires"]
     assert job["progress"] == {
-        "seconds_done": 1200.4,
-        "seconds": 1200.4,
+        "seconds_done": 600.4,
+        "seconds": 600.4,
         "files_done": 3,
         "files": 3,
     }
@@ -96,7 +96,7 @@ def test_deleting_stops_a_waiting_and_a_running_job(
         server.client() as client,
     ):
         with busy(server):
-            running = submit(client, *[recording] * 5)
+            running = submit(client, *[recording] * 4)
             waiting = submit(client, recording)
             wait_for_events(client, running)
             assert client.get(waiting).json()["status"] == "waiting"
@@ -141,7 +141,7 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         with busy(server):
             # Several, since a machine that is busy may not ask before the first is done.
-            path = submit(client, *[recording] * 5)
+            path = submit(client, *[recording] * 4)
             wait_for_events(client, path)
             server.process.send_signal(signal.SIGTERM)
             wait_for_job(client, path, "waiting")
@@ -150,7 +150,7 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     assert "Traceback" not in server.log.read_text()
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         job = wait_for_job(client, path, "done", "failed")
-    assert events_of(job) == [expected_events] * 5
+    assert events_of(job) == [expected_events] * 4
 
 
 def test_another_worker_takes_up_the_job_of_a_killed_one(
@@ -159,7 +159,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
     settings = environment(tmp_path)
     with running_server(tmp_path, model, "--workers", 2, **settings) as server:
         with server.client() as client:
-            path = submit(client, *[recording] * 5)
+            path = submit(client, *[recording] * 4)
             wait_for_events(client, path)
             [worker] = readers_of(server, tmp_path / "jobs")
         os.kill(worker, signal.SIGKILL)
@@ -168,7 +168,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
             wait_until(lambda: is_ready(client))
             job = wait_for_job(client, path, "done", "failed")
             metrics = client.get("/metrics").text
-    assert events_of(job) == [expected_events] * 5
+    assert events_of(job) == [expected_events] * 4
     assert "earful_jobs_running 0.0" in metrics
     assert 'earful_jobs_finished_total{outcome="done"} 1.0' in metrics
 
@@ -197,7 +197,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
 ) -> None:
     with running_server(tmp_path, model, "--workers", 2, **environment(tmp_path)) as server:
         with server.client() as client:
-            paths = [submit(client, *[recording] * 3) for _ in range(2)]
+            paths = [submit(client, *[recording] * 2) for _ in range(2)]
             wait_until(lambda: len(readers_of(server, tmp_path / "jobs")) == 2)
         for _ in range(6):  # new connections, so that both workers answer
             with server.client() as client:
@@ -205,7 +205,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
         with server.client() as client:
             for path in paths:
                 job = wait_for_job(client, path, "done", "failed")
-                assert events_of(job) == [expected_events] * 3
+                assert events_of(job) == [expected_events] * 2
     assert "job_lost" not in server.log.read_text()
 
 

@@ -111,6 +111,7 @@ def test_scores_of_one_sound_do_not_count_for_the_next(classifier: Classifier) -
         assert float(events[1].scores[classifier.labels.index("low")]) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.003, 0.03])
 def test_sounds_are_found_in_noise(noise_classifier: Classifier, level: float) -> None:
     events = find(noise_classifier, sentence(level))

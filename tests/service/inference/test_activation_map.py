@@ -32,6 +32,8 @@ from tests.fixtures.synthetic_audio import (
     tone,
 )
 
+# On a busy machine the networks of the first test take minutes.
+pytestmark = pytest.mark.timeout(600)
 NETWORKS = ("cnn", "bcresnet", "tcresnet")
 
 

@@ -45,6 +45,7 @@ def events_of(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return [result["events"] for result in job["results"]]
 
 
+@pytest.mark.slow
 def test_whole_life_of_a_job(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -96,7 +97,7 @@ def test_deleting_stops_a_waiting_and_a_running_job(
         server.client() as client,
     ):
         with busy(server):
-            running = submit(client, *[recording] * 4)
+            running = submit(client, *[recording] * 3)
             waiting = submit(client, recording)
             wait_for_events(client, running)
             assert client.get(waiting).json()["status"] == "waiting"
@@ -110,6 +111,7 @@ def test_deleting_stops_a_waiting_and_a_running_job(
     assert 'earful_jobs_finished_total{outcome="done"} 1.0' in metrics
 
 
+@pytest.mark.slow
 def test_job_continues_after_the_service_is_killed(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -134,6 +136,7 @@ def with_events(job: dict[str, Any], position: int) -> dict[str, Any] | None:
     return job if job["results"][position]["events"] else None
 
 
+@pytest.mark.slow
 def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -141,7 +144,7 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         with busy(server):
             # Several, since a machine that is busy may not ask before the first is done.
-            path = submit(client, *[recording] * 4)
+            path = submit(client, *[recording] * 3)
             wait_for_events(client, path)
             server.process.send_signal(signal.SIGTERM)
             wait_for_job(client, path, "waiting")
@@ -150,16 +153,17 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     assert "Traceback" not in server.log.read_text()
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         job = wait_for_job(client, path, "done", "failed")
-    assert events_of(job) == [expected_events] * 4
+    assert events_of(job) == [expected_events] * 3
 
 
+@pytest.mark.slow
 def test_another_worker_takes_up_the_job_of_a_killed_one(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
     settings = environment(tmp_path)
     with running_server(tmp_path, model, "--workers", 2, **settings) as server:
         with server.client() as client:
-            path = submit(client, *[recording] * 4)
+            path = submit(client, *[recording] * 3)
             wait_for_events(client, path)
             [worker] = readers_of(server, tmp_path / "jobs")
         os.kill(worker, signal.SIGKILL)
@@ -168,7 +172,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
             wait_until(lambda: is_ready(client))
             job = wait_for_job(client, path, "done", "failed")
             metrics = client.get("/metrics").text
-    assert events_of(job) == [expected_events] * 4
+    assert events_of(job) == [expected_events] * 3
     assert "earful_jobs_running 0.0" in metrics
     assert 'earful_jobs_finished_total{outcome="done"} 1.0' in metrics
 
@@ -192,6 +196,7 @@ def is_upload(descriptor: Path, root: Path) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_two_workers_run_two_jobs_and_both_serve_every_job(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:

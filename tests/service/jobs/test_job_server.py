@@ -214,6 +214,7 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
     assert "job_lost" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_file_is_answered_by_the_model_it_started_with(
     model: Path, tmp_path: Path, recording: bytes
 ) -> None:
@@ -316,6 +317,7 @@ def test_jobs_lie_in_the_database_of_feedback(model: Path, tmp_path: Path, jobs_
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_replicas_with_folders_of_their_own_share_the_results(
     model: Path, tmp_path: Path, new_postgres: str, recording: bytes
 ) -> None:

@@ -69,6 +69,7 @@ def new_workers(running: ForkedCommand, killed: list[int], seconds: float) -> li
     return workers if all(cpu_seconds(pid) >= seconds for pid in workers) else []
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_no_frame_hears_what_comes_after_it() -> None:
     assert not torch.allclose(before[:, :, -1], after[:, :, -1])
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_a_stream_goes_on_after_a_clip_and_forgets() -> None:
     network = make_network(51)

@@ -74,9 +74,10 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture(scope="session")
 def chords(tmp_path_factory: pytest.TempPathFactory) -> "Chords":
     """Clips of one tone or two at once, and a model that says several labels."""
-    from tests.fixtures.chords import train_chords
+    from tests.fixtures.built_once import built_once
+    from tests.fixtures.chords import chords_in, train_chords
 
-    return train_chords(tmp_path_factory.mktemp("chords") / "chords")
+    return chords_in(built_once(tmp_path_factory, "chords", train_chords))
 
 
 @pytest.fixture(scope="session")

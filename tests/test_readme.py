@@ -1,7 +1,6 @@
 """What the READMEs name exists, every command and flag is in one of them, and their code runs."""
 
 import importlib.util
-import os
 import re
 import shlex
 import subprocess
@@ -18,6 +17,7 @@ import soundfile
 import typer
 
 from earful.training.cli import build_app
+from tests.fixtures.forked_command import run_forked
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, tone
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,18 +117,6 @@ def named_commands(page: str) -> Iterator[NamedCommand]:
             yield NamedCommand(page, path, tuple(words))
 
 
-def run_earful(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "earful.training.cli", *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-
-
 def run_python(code: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=False, capture_output=True, text=True
@@ -170,12 +158,12 @@ def test_own_data_commands_and_onnxruntime_snippet_run_in_order(folder: Path) ->
     ]
     for words in commands:
         short = ["--epochs", "3"] if words[0] == "train" else []
-        done = run_earful([*words, *short], folder)
+        done = run_forked([*words, *short], cwd=folder)
         assert done.returncode == 0, (words, done.stderr)
     assert (folder / "results.csv").read_text().count("\n") == 31
     [snippet] = blocks(PAGES["models/README.md"], "python")
     score = float(run_python(snippet + "\nprint(probabilities.max())", folder))
-    results = run_earful(["classify", "clip.wav", "--model", "model.onnx"], folder).stdout
+    results = run_forked(["classify", "clip.wav", "--model", "model.onnx"], cwd=folder).stdout
     assert score == pytest.approx(float(results.splitlines()[1].split(",")[4]), abs=1e-5)
 
 

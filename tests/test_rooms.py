@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -29,10 +30,16 @@ PAIRS = list(combinations(LAYERS, 2))
 MODULES = {module_of(path): path for path in SOURCES}
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Full names of what a module imports, wherever it does: also in functions and for types."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -40,7 +47,7 @@ def imported(path: Path) -> set[str]:
             for alias in node.names:
                 submodule = f"{node.module}.{alias.name}"
                 found.add(submodule if submodule in MODULES else str(node.module))
-    return found
+    return frozenset(found)
 
 
 def folder_arrows() -> dict[tuple[str, str], set[str]]:
@@ -106,9 +113,10 @@ def test_no_layer_names_a_module_above_it_in_a_string(lower: str, upper: str) ->
         assert not [text for text in strings(path) if name.search(text)], path
 
 
+@cache
 def strings(path: Path) -> list[str]:
     """All strings of a module but its docstrings: the tree of errors names all layers in one."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = parsed(path)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         ast.get_docstring(n, clean=False) for n in ast.walk(tree) if isinstance(n, documented)
@@ -143,7 +151,7 @@ def test_onnxruntime_is_imported_in_one_place() -> None:
 
 @pytest.mark.parametrize("package", [p for p in SOURCES if p.name == "__init__.py"], ids=module_of)
 def test_each_folder_says_what_it_is_and_does_nothing_when_imported(package: Path) -> None:
-    body = ast.parse(package.read_text("utf-8")).body
+    body = parsed(package).body
     assert len(body) == 1
     assert isinstance(body[0], ast.Expr)
 
@@ -151,7 +159,7 @@ def test_each_folder_says_what_it_is_and_does_nothing_when_imported(package: Pat
 def test_public_classes_have_names_of_their_own() -> None:
     modules: dict[str, list[str]] = defaultdict(list)
     for name, path in MODULES.items():
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules[node.name].append(name)
     assert {name: where for name, where in modules.items() if len(where) > 1} == {}

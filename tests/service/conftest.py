@@ -16,13 +16,15 @@ from earful.service.core.settings import Settings
 from earful.service.http.dispatch import Dispatcher
 from earful.service.server.app import create_app
 from earful.training.cli import build_app
+from tests.fixtures.built_once import built_once
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, train_tones, wav
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(model file, run folder)."""
-    return train_tones(tmp_path_factory.mktemp("tones"))
+    folder = built_once(tmp_path_factory, "tones", train_tones)
+    return folder / "tones.onnx", folder / "run"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Sounds in a recording: one event each, at its time, for any size of chunks."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from earful.models.bundle.event_options import EventOptions
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.service.classifier import Classifier
 from earful.service.events import Event, detect_events
+from tests.fixtures.built_once import built_once
 from tests.fixtures.synthetic_audio import (
     PITCHES_HZ,
     RATE_HZ,
@@ -30,8 +32,8 @@ OPTIONS = EventOptions(min_score=0.5)
 @pytest.fixture(scope="module")
 def noise_classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     """Of another seed: whether so small a network hears tones in loud noise depends on it."""
-    model, _ = train_tones(tmp_path_factory.mktemp("tones") / "tones", seed=2)
-    return Classifier.open(model)
+    folder = built_once(tmp_path_factory, "other-tones", partial(train_tones, seed=2))
+    return Classifier.open(folder / "tones.onnx")
 
 
 def sentence(level: float = 1e-4) -> Waveform:
@@ -109,6 +111,7 @@ def test_scores_of_one_sound_do_not_count_for_the_next(classifier: Classifier) -
         assert float(events[1].scores[classifier.labels.index("low")]) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.003, 0.03])
 def test_sounds_are_found_in_noise(noise_classifier: Classifier, level: float) -> None:
     events = find(noise_classifier, sentence(level))

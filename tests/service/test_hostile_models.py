@@ -16,6 +16,7 @@ import earful
 from earful.models.bundle import session_calls
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.classifier import Classifier, InferenceError
+from tests.fixtures.forked_command import ForkedCommand, run_forked
 from tests.fixtures.hostile_models import (
     allocates_terabytes,
     folds_for_ever,
@@ -114,10 +115,7 @@ def test_names_of_a_models_nodes_do_not_reach_the_terminal(tmp_path: Path) -> No
 
     path = hostile_model(MODEL, tmp_path / "large.onnx", change)
     (tmp_path / "a.wav").write_bytes(LOUD)
-    command = [sys.executable, "-m", "earful.training.cli", "classify", tmp_path / "a.wav"]
-    result = subprocess.run(
-        [*command, "--model", path], capture_output=True, text=True, check=False
-    )
+    result = run_forked(["classify", tmp_path / "a.wav", "--model", path])
     assert result.returncode == 2
     assert "large.onnx" in result.stderr
     assert "\x1b" not in result.stderr
@@ -171,11 +169,9 @@ def test_a_signal_ends_the_command_while_a_model_loops(
 ) -> None:
     path = hostile_model(MODEL, tmp_path / "endless.onnx", change)
     (tmp_path / "loud.wav").write_bytes(LOUD)
-    command = [sys.executable, "-m", "earful.training.cli", "classify", tmp_path / "loud.wav"]
-    with subprocess.Popen(
-        [*command, "--model", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: cpu_seconds(process.pid) > 5, 90)  # longer than its start
+    words = ["classify", tmp_path / "loud.wav", "--model", path]
+    with ForkedCommand(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: cpu_seconds(process.pid) > 1.5, 90)  # longer than its start
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number

@@ -2,11 +2,10 @@
 
 import json
 import random
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import fsspec
@@ -20,6 +19,7 @@ from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.models.registry.source import FileSource, ModelMissing, open_source
 from tests.fixtures.failing_store import URL, StoreError, register_failing_store
+from tests.fixtures.forked import FORKED
 
 FILES = {"model.onnx": b"a model", "metrics.json": b'{"accuracy": 0.9}'}
 KILLS = 12
@@ -266,36 +266,30 @@ def test_a_damaged_file_is_named_and_nothing_changes(
     assert {p: p.read_bytes() for p in Path(local.root).rglob("*") if p.is_file()} == before
 
 
-CHANGES = """
-import sys
-from earful.models.registry.registry import Registry
-
-registry = Registry(sys.argv[1])
-print("ready", flush=True)
-while True:
-    registry.register("digits", {"model.onnx": b"x" * 100_000})
-    registry.promote("digits", registry.versions("digits")[-1].number)
-    registry.rollback("digits")
-    registry.prune("digits", 3)
-"""
+def change_for_ever(root: str, ready: Connection) -> None:
+    registry = Registry(root)
+    ready.send_bytes(b"ready")
+    while True:
+        registry.register("digits", {"model.onnx": b"x" * 100_000})
+        registry.promote("digits", registry.versions("digits")[-1].number)
+        registry.rollback("digits")
+        registry.prune("digits", 3)
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(local: Registry) -> None:
     fill(local, 2)
     moments = random.Random(3)
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CHANGES, local.root], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            process.wait(moments.uniform(0.01, 0.3))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        assert process.wait() == -9, "it ended by itself: it read a state that it cannot use"
-        process.stdout.close()
+        reader, writer = FORKED.Pipe(duplex=False)
+        process = FORKED.Process(target=change_for_ever, args=(local.root, writer))
+        process.start()
+        writer.close()
+        with reader:
+            reader.recv_bytes()
+        process.join(moments.uniform(0.01, 0.3))
+        process.kill()
+        process.join()
+        assert process.exitcode == -9, "it ended by itself: it read a state that it cannot use"
         champion = local.version("digits")
         local.read("digits", champion, "model.onnx")
         moves = [n for action, n in log_entries(local) if action in {"promote", "rollback"}]

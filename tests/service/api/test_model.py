@@ -303,6 +303,7 @@ def test_events_reach_the_rejection_threshold_of_the_model(
     assert [event.score for event in strict.events(sound, RATE_HZ)] == expected
 
 
+@pytest.mark.slow
 def test_array_may_be_longer_than_the_limit_of_files(opened: Model) -> None:
     sound = np.zeros(3_700 * RATE_HZ, np.int16)
     sound[-RATE_HZ:-4_800] = int16(tone("mid"))

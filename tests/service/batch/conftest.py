@@ -1,17 +1,16 @@
-"""Runs the command in subprocesses."""
+"""Runs the command in processes of its own."""
 
 import csv
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.fixtures.forked_command import run_forked
 from tests.fixtures.synthetic_audio import PITCHES_HZ, Waveform, noise, overlay_at, tone, wav
 
-COMMAND = [sys.executable, "-m", "earful.training.cli"]
 # Label, and first and last second of each sound of ``day``.
 DAY_SOUNDS = [("low", 0.5, 0.9), ("high", 2.0, 2.4), ("mid", 3.1, 3.5), ("high", 5.0, 5.4)]
 
@@ -39,23 +38,10 @@ def many_files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run the command in a subprocess and check its exit code."""
+    """Run the command in a process of its own and check its exit code."""
 
-    def run(
-        *arguments: object,
-        environment: dict[str, str] | None = None,
-        code: int = 0,
-        **named: object,
-    ) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=200,
-            env=os.environ | (environment or {}),
-            **named,  # type: ignore[call-overload]
-        )
+    def run(*arguments: object, code: int = 0, **named: Any) -> "subprocess.CompletedProcess[str]":
+        done = run_forked(arguments, timeout=200, **named)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, done.stderr
         return done

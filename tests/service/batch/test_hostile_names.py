@@ -12,8 +12,8 @@ import pytest
 
 from earful.data.labels.labels_csv import read_labels
 from earful.service.batch.results import read_results
+from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import tone, wav
-from tests.service.batch.conftest import COMMAND
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e.wav"
@@ -35,9 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_on_terminal(*arguments: object) -> str:
     """What a terminal is sent by the command on stdout and stderr."""
     master, slave = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=slave, stderr=slave, stdin=subprocess.DEVNULL
-    ) as process:
+    with ForkedCommand(arguments, stdout=slave, stderr=slave) as process:
         os.close(slave)
         parts = []
         while True:

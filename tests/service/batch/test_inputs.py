@@ -86,7 +86,9 @@ def test_csv_input_gives_segments_and_expected_labels(
 
 
 def test_standard_input_is_a_list_or_audio(process: Process, model: Path, tones: Path) -> None:
-    listed = process("classify", "-", "--model", model, input="low.wav\nmid.wav\n", cwd=tones)
+    (tones / "list").write_text("low.wav\nmid.wav\n")
+    with (tones / "list").open("rb") as names:
+        listed = process("classify", "-", "--model", model, stdin=names, cwd=tones)
     assert [line.split(",")[3] for line in listed.stdout.splitlines()[1:]] == ["low", "mid"]
     with (tones / "high.wav").open("rb") as audio:
         result = process("classify", "-", "--model", model, stdin=audio)

@@ -16,9 +16,10 @@ from earful.service.batch.inputs import find_inputs
 from earful.service.batch.items import ClassifyOptions
 from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
+from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import noise, wav
 from tests.fixtures.waiting import cpu_seconds, wait_until
-from tests.service.batch.conftest import COMMAND, rows
+from tests.service.batch.conftest import rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 CRASHING = Path(__file__).parents[2] / "fixtures" / "crashing"
@@ -60,7 +61,7 @@ def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path
         run_single_chunk(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 
 
-def new_workers(running: "subprocess.Popen[bytes]", killed: list[int], seconds: float) -> list[int]:
+def new_workers(running: ForkedCommand, killed: list[int], seconds: float) -> list[int]:
     """The workers that took the place of the killed ones, once each has computed so long."""
     assert running.poll() is None, "the run ended"
     # A killed worker is listed until its parent has noticed.
@@ -68,16 +69,17 @@ def new_workers(running: "subprocess.Popen[bytes]", killed: list[int], seconds: 
     return workers if all(cpu_seconds(pid) >= seconds for pid in workers) else []
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(40 * 60, 0.1)))
-    copies = [tmp_path / "a.wav"] * 6  # more than fast machines classify in the CPU seconds below
+    copies = [tmp_path / "a.wav"] * 4  # more than fast machines classify in the CPU seconds below
     arguments = ["classify", *copies, "--model", model, "--mode", "windows"]
     out = tmp_path / "r.csv"
     killed: list[int] = []
-    with subprocess.Popen([*COMMAND, *map(str, arguments), "--out", str(out)]) as running:
-        for seconds in (0.0, 2.0):  # while it starts, and while it classifies
+    with ForkedCommand([*arguments, "--out", out]) as running:
+        for seconds in (0.0, 1.5):  # while it starts, and while it classifies
             workers = wait_until(partial(new_workers, running, killed, seconds))
             for worker in workers:
                 os.kill(worker, signal.SIGKILL)
@@ -90,11 +92,9 @@ def test_a_worker_killed_from_outside_costs_no_file(
 
 
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(wav(noise(60 * 60, 0.1)))
-    arguments = ["classify", *[tmp_path / "a.wav"] * 9, "--model", model, "--mode", "windows"]
-    with subprocess.Popen(
-        [*COMMAND, *map(str, arguments), "--out", str(tmp_path / "r.csv")]
-    ) as running:
+    (tmp_path / "a.wav").write_bytes(wav(noise(10 * 60, 0.1)))
+    arguments = ["classify", *[tmp_path / "a.wav"] * 60, "--model", model, "--mode", "windows"]
+    with ForkedCommand([*arguments, "--out", tmp_path / "r.csv"]) as running:
         workers = wait_until(lambda: workers_of(running.pid))
         wait_until(lambda: all(cpu_seconds(pid) > 1 for pid in workers))
         running.kill()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from earful.service.core.settings import Settings
 from earful.service.http.routes.retrain import status_json
 from earful.service.server.app import create_app
 from earful.training.releases.manifest import from_csv
-from tests.fixtures.server import EARFUL, running_server
+from tests.fixtures.forked_command import run_forked
+from tests.fixtures.server import running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, wav
 from tests.service.conftest import Client
 from tests.service.server.test_lifecycle import UploadThreads, wait_until
@@ -42,12 +42,8 @@ def new_label_wav(n: int) -> bytes:
 def registry(trained: tuple[Path, Path], tmp_path: Path) -> Registry:
     """A registry with the model of the tones and its training data."""
     _, run = trained
-    command = [
-        *(*EARFUL, "models", "register", "tones", str(run)),
-        *("--data", str(run.parent / "dataset")),
-        *("--registry", str(tmp_path / "registry")),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    words = ["models", "register", "tones", run, "--data", run.parent / "dataset"]
+    run_forked([*words, "--registry", tmp_path / "registry"]).check_returncode()
     return Registry(str(tmp_path / "registry"))
 
 
@@ -142,10 +138,10 @@ def test_corrections_by_name_are_listed_and_are_one_retraining_by_http_and_by_co
             assert cells in report
         assert f"<td>{files[2]}</td><td>low</td><td>mid</td><td>mallory</td>" in report
 
-        command = [*EARFUL, "retrain", "tones", "--from-feedback", *feedback, *place, "--epochs"]
+        command = ["retrain", "tones", "--from-feedback", *feedback, *place, "--epochs"]
         command += ["1", "--no-promote", "--trust", "anna", "--trust", "bob"]
         command += ["--saved-recordings", str(tmp_path / "audio")]
-        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        again = run_forked(command)
         assert again.returncode == 0, again.stderr
         assert "already registered by the same request" in again.stdout
         assert registry.numbers("tones") == [1, 2]

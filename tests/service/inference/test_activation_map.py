@@ -1,6 +1,7 @@
 """Where a model listened: exact maps from the file, occlusion for the others."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from earful.training.config.train_config import TrainConfig
 from earful.training.export.export import export
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
+from tests.fixtures.built_once import built_once
 from tests.fixtures.synthetic_audio import (
     RATE_HZ,
     Waveform,
@@ -30,28 +32,34 @@ from tests.fixtures.synthetic_audio import (
     tone,
 )
 
+# On a busy machine the networks of the first test take minutes.
+pytestmark = pytest.mark.timeout(600)
 NETWORKS = ("cnn", "bcresnet", "tcresnet")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def runs(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of each network with an exact map, on the clips of ``trained``."""
-    dataset = open_dataset(trained[1].parent / "dataset")
-    folder = tmp_path_factory.mktemp("located")
-    with one_torch_thread():
-        for name in NETWORKS:
-            config = TrainConfig(
-                model=name, features="log_mel", epochs=20, batch_size=16, learning_rate=3e-3
-            )
-            train_run(dataset, folder / name, config)
-    return {name: folder / name for name in NETWORKS}
+    """A run of each network with an exact map, and its model: ``trained`` is the cnn."""
+    run = trained[1]
+    train = partial(train_networks, run.parent / "dataset")
+    folder = built_once(tmp_path_factory, "located", train)
+    return {"cnn": run} | {name: folder / name for name in NETWORKS[1:]}
 
 
-@pytest.fixture(scope="session")
-def located(runs: dict[str, Path]) -> dict[str, Classifier]:
-    return {
-        name: Classifier.open(export(run, run / "model.onnx").path) for name, run in runs.items()
-    }
+def train_networks(dataset: Path, folder: Path) -> None:
+    for name in NETWORKS[1:]:
+        config = TrainConfig(
+            model=name, features="log_mel", epochs=20, batch_size=16, learning_rate=3e-3
+        )
+        with one_torch_thread():
+            train_run(open_dataset(dataset), folder / name, config)
+            export(folder / name, folder / f"{name}.onnx")
+
+
+@pytest.fixture(scope="module")
+def located(model: Path, runs: dict[str, Path]) -> dict[str, Classifier]:
+    models = {name: runs[name].with_suffix(".onnx") for name in NETWORKS[1:]}
+    return {name: Classifier.open(path) for name, path in ({"cnn": model} | models).items()}
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +97,7 @@ def test_the_map_in_the_file_averages_to_the_logits(
     np.testing.assert_allclose(torch.softmax(scaled, 1), classifier.run(clips), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_model_file_has_its_two_outputs_and_the_same_answers(
     located: dict[str, Classifier], name: str, tmp_path: Path
@@ -106,6 +115,7 @@ def test_the_model_file_has_its_two_outputs_and_the_same_answers(
     assert np.array_equal(plain.run(clips), classifier.run(clips))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0.05, 0.65])
 @pytest.mark.parametrize("name", ["cnn", "bcresnet", "occlusion"])
 def test_a_tone_in_one_half_of_the_clip_has_most_of_the_map(
@@ -125,6 +135,7 @@ def test_a_tone_in_one_half_of_the_clip_has_most_of_the_map(
     assert columns[half].sum() > least * columns.sum()
 
 
+@pytest.mark.slow
 def test_a_map_of_several_rows_runs_from_low_to_high_frequencies(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -165,6 +176,7 @@ def test_values_between_positions_are_interpolated_and_constant_outside() -> Non
     assert values.tolist() == [[1, 1, 2, 5, 5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 2, 799, RATE_HZ, 5 * RATE_HZ])
 def test_recordings_of_any_length_have_a_map_of_at_most_a_clip(
     occluded: Classifier, located: dict[str, Classifier], samples: int
@@ -186,6 +198,7 @@ def test_the_score_is_that_of_the_clip(classifier: Classifier) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_fit_the_graph_is_an_error_of_the_map_only(
     located: dict[str, Classifier], tmp_path: Path
 ) -> None:

@@ -249,6 +249,7 @@ def test_background_windows_get_the_scores_of_the_model(classifier: Classifier) 
     run(test)
 
 
+@pytest.mark.slow
 def test_files_do_not_wait_for_background_windows_and_those_still_end(
     classifier: Classifier,
 ) -> None:

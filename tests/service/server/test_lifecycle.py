@@ -23,6 +23,8 @@ from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
 from tests.fixtures.waiting import wait_until
 
 CLASSIFY = "/v1/classify"
+# Each is a fresh process, which imports what it needs.
+TWO_WORKERS = pytest.param(2, marks=pytest.mark.slow)
 
 
 def other_version(model: Path, path: Path) -> Path:
@@ -81,14 +83,14 @@ def models_loaded(server: RunningServer) -> int:
     return server.log.read_text().count('"model_serving"')
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
 def test_a_replaced_file_is_reloaded_without_losing_a_request(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     new = other_version(model, tmp_path / "new.onnx")
     with running_server(tmp_path, served, "--workers", workers) as server:
-        with UploadThreads(server) as upload_threads, server.client() as client:
+        with UploadThreads(server, pause_seconds=0.01) as upload_threads, server.client() as client:
             wait_until(lambda: len(upload_threads.answers) > 20)
             wait_until(lambda: models_loaded(server) >= workers)
             new.replace(served)
@@ -107,6 +109,7 @@ def test_a_replaced_file_is_reloaded_without_losing_a_request(
             assert sorted(info) == ["0.0", "1.0"]
 
 
+@pytest.mark.slow
 def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "registry"))
     registry.register("tones", {"model.onnx": model.read_bytes()})
@@ -114,7 +117,7 @@ def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path
     registry.register("tones", {"model.onnx": new.read_bytes()})
     name = Path("tones")
     with running_server(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
-        with UploadThreads(server) as upload_threads:
+        with UploadThreads(server, pause_seconds=0.01) as upload_threads:
             wait_until(lambda: len(upload_threads.answers) > 20)
             wait_until(lambda: models_loaded(server) >= 2)
             registry.promote("tones", 2)
@@ -158,7 +161,7 @@ def test_bad_model_file_keeps_the_old_model_and_is_reported(model: Path, tmp_pat
     assert "model_reload_failed" in {event["event"] for event in events}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
 def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, workers: int) -> None:
     with (
         running_server(tmp_path, model, "--workers", workers, EARFUL_DRAIN_SECONDS="1.5") as server,
@@ -178,7 +181,7 @@ def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, wor
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
 def test_ctrl_c_stops_it_with_a_line_and_exit_code_0(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -189,6 +192,7 @@ def test_ctrl_c_stops_it_with_a_line_and_exit_code_0(
     assert server.log.read_text().endswith("stopped serving\n")
 
 
+@pytest.mark.slow
 def test_metrics_sum_over_all_workers(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server:
         for _ in range(20):
@@ -241,6 +245,7 @@ def test_named_pipe_in_place_of_the_model_does_not_block(model: Path, tmp_path: 
         wait_until(lambda: client.get("/readyz").json()["model"]["created"].startswith("2030"))
 
 
+@pytest.mark.slow
 def test_gauges_of_a_dead_worker_are_dropped(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server, server.client() as client:
 
@@ -270,6 +275,7 @@ def is_ready(client: httpx.Client) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_does_not_end_the_others(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     with running_server(tmp_path, served, "--workers", 2) as server:

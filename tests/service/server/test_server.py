@@ -10,7 +10,7 @@ import pytest
 
 from earful.service.core.host_names import AllowedHosts
 from earful.service.server.server import with_own_name
-from tests.fixtures.server import listening_url, serve
+from tests.fixtures.server import listening_url, serve, serve_afresh
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 
@@ -18,7 +18,7 @@ from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 def test_server_answers_an_upload_and_stops_on_a_signal(
     model: Path, number: signal.Signals
 ) -> None:
-    with serve("--model", model, "--port", 0) as server:
+    with serve_afresh("--model", model, "--port", 0) as server:
         assert_stops_on_signal(server, number)
 
 

@@ -3,8 +3,6 @@
 import asyncio
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from wyoming.wake import Detect, Detection, NotDetected
 from earful.data.audio.decode import Waveform
 from earful.service.events import Event as WindowEvent
 from earful.service.wyoming.wake_words import to_detections
+from tests.fixtures.forked_command import run_forked
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, tone
 
@@ -200,26 +199,15 @@ def test_streams_are_bounded_and_given_back(server: RunningServer) -> None:
 
 
 def test_a_taken_port_names_its_own_flag(model: Path) -> None:
-    command = [sys.executable, "-m", "earful.training.cli", "serve", "--model", str(model)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        ended = subprocess.run(
-            [*command, "--port", "0", "--wyoming", port],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        port = taken.getsockname()[1]
+        ended = run_forked(["serve", "--model", model, "--port", 0, "--wyoming", port])
     assert ended.returncode == 2
     assert f"port {port}: Address already in use; give another --host or --wyoming" in ended.stderr
 
 
 def test_several_workers_are_refused(model: Path) -> None:
-    command = [sys.executable, "-m", "earful.training.cli", "serve", "--model", str(model)]
-    ended = subprocess.run(
-        [*command, "--port", "0", "--wyoming", "0", "--workers", "2"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ["serve", "--model", model, "--port", 0, "--wyoming", 0, "--workers", 2]
+    ended = run_forked(words)
     assert ended.returncode == 2
     assert "--wyoming needs --workers 1" in ended.stderr

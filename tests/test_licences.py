@@ -32,6 +32,7 @@ STATED_ELSEWHERE = {
 WEAK = {
     "certifi": "MPL-2.0: the extras train and remote, to download over TLS",
     "hypothesis": "MPL-2.0: tests",
+    "orjson": "MPL-2.0 and MIT or Apache-2.0: responses and log lines of the service",
     "pathspec": "MPL-2.0: tests",
     "psycopg": "LGPL-3.0: the extra postgres",
     "psycopg-binary": "LGPL-3.0: the extra postgres",

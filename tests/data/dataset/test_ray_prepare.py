@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from earful.data.dataset.prepare import prepare
 from earful.data.dataset.ray_prepare import ClusterError, measure_on_ray
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.labels_csv import read_labels
+from tests.fixtures.forked_command import run_forked
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of Ray
 def test_dataset_prepared_on_ray_is_identical(tmp_path: Path) -> None:
     rows = ["filename,label,start,end"]
     for number in range(150):
@@ -22,20 +21,16 @@ def test_dataset_prepared_on_ray_is_identical(tmp_path: Path) -> None:
         rows.append(f"{number}.wav,{label},,")
     rows += ["0.wav,low,0.1,0.2", "0.wav,low,0.2,9.0"]
     (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
-    labelled, features = read_labels(tmp_path / "labels.csv"), FeatureConfig.for_rate(8_000)
-    for name in ("here", "ray"):
-        measure = {} if name == "here" else {"measure": lambda c, f: measure_on_ray(c, f, None)}
-        prepared = prepare(
-            labelled, tmp_path / name, features=features, split="random", skip_bad=True, **measure
-        )
-        assert [problem.code for problem in prepared.skipped] == [
-            "unsupported_format",
-            "bad_segment",
-        ]
-    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    for engine in ("local", "ray"):
+        words = ["prepare", tmp_path / "labels.csv", "--out", tmp_path / engine, "--skip-bad"]
+        done = run_forked([*words, "--split", "random", "--engine", engine], timeout=250)
+        assert done.returncode == 1, done.stderr
+        assert "unsupported_format" in done.stderr
+        assert "bad_segment" in done.stderr
+    files = sorted(path.name for path in (tmp_path / "local").iterdir())
     assert len(files) >= 5
     for name in files:
-        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999", ":"])

@@ -60,8 +60,8 @@ def tones_and_pauses(seconds: float) -> bytes:
 
 @pytest.fixture(scope="session")
 def recording() -> bytes:
-    """A recording of ten minutes, which takes a second or more."""
-    return tones_and_pauses(600)
+    """A recording of twenty minutes, which takes some seconds."""
+    return tones_and_pauses(1200)
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ def runs(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def train_networks(dataset: Path, folder: Path) -> None:
-    for name in NETWORKS[1:]:
+    for name, epochs in (("bcresnet", 20), ("tcresnet", 8)):  # enough to find the tones
         config = TrainConfig(
-            model=name, features="log_mel", epochs=20, batch_size=16, learning_rate=3e-3
+            model=name, features="log_mel", epochs=epochs, batch_size=16, learning_rate=3e-3
         )
         with one_torch_thread():
             train_run(open_dataset(dataset), folder / name, config)

@@ -87,10 +87,8 @@ class LazyCommands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, attribute = COMMANDS[cmd_name]
-        if module.startswith(_SERVICE):
-            # NumPy starts the threads of its BLAS when it is imported: a tenth of a second of
-            # processor time, for products that these commands do not have.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        if cmd_name in ("classify", "serve"):
+            _import_numpy()
         function = getattr(importlib.import_module(module), attribute)
         if isinstance(function, typer.Typer):
             command: Any = typer.main.get_group(function)
@@ -118,6 +116,19 @@ class LazyCommands(TyperGroup):
         except KeyboardInterrupt as error:
             echo("interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def _import_numpy() -> None:
+    """Import NumPy with one thread of its BLAS, which starts them when it is imported.
+
+    They take a tenth of a second of processor time, for products that these commands do not have.
+    Processes that they start, such as a retraining, have their own number.
+    """
+    is_set = "OPENBLAS_NUM_THREADS" in os.environ
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    importlib.import_module("numpy")
+    if not is_set:
+        del os.environ["OPENBLAS_NUM_THREADS"]
 
 
 def _hide_flag_types(command: Any) -> None:

@@ -21,6 +21,7 @@ _ONE_FILE_HEAD = re.compile(
     rb"(?:content-type: [\w/+.-]{1,128}\r\n)?\r\n",
     re.IGNORECASE,
 )
+_MAX_BOUNDARY_BYTES = 256  # as in the parser
 _SIMPLE_TYPE = re.compile(rb"multipart/form-data; ?boundary=([\w-]{1,70})")
 # Enough to tell a file as text by, as apps and gateways send it; no recording starts so.
 _TEXT_HEAD_BYTES = 64
@@ -120,14 +121,14 @@ class Form(Parts):
         Raises:
             RequestError: ``malformed_request``, ``too_many_files``.
         """
-        if self._is_empty and (only := _only_file(self._boundary, chunk)):
+        if self._is_empty and (only := only_file(self._boundary, chunk)):
             name, content = only
             self._part = self._begin(printable_name(name))
             self._add(self._part, content)
             self._on_end()
         self._is_empty = False
-        if self._is_complete:
-            return  # what follows is no part of the form
+        if self._is_complete:  # what follows is no part of the form
+            return
         try:
             self._parser = self._parser or self._open_parser()
             self._parser.write(chunk)
@@ -208,16 +209,18 @@ def form_boundary(content_type: bytes) -> bytes:
     """The boundary in the content type of a form.
 
     Raises:
-        RequestError: ``malformed_request``, there is none.
+        RequestError: ``malformed_request``, there is none, or it is too long.
     """
     simple = _SIMPLE_TYPE.fullmatch(content_type)  # a tenth of the time
     boundary = simple[1] if simple else parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
         raise malformed("the form's content type names no boundary")
+    if len(boundary) > _MAX_BOUNDARY_BYTES:
+        raise malformed(f"the form's boundary has more than {_MAX_BOUNDARY_BYTES} bytes")
     return boundary
 
 
-def _only_file(boundary: bytes, body: bytes) -> tuple[bytes, memoryview] | None:
+def only_file(boundary: bytes, body: bytes) -> tuple[bytes, memoryview] | None:
     """Name and content of a form that is one file and all in ``body``; None of any other form.
 
     The parser takes six times as long for it.

@@ -1,6 +1,6 @@
-"""Throughput and latency of four servers with `digits-small`, and of one that does nothing.
+"""Throughput and latency of Earful with `digits-small` beside other servers, in one run.
 
-    uv run --with litserve python tests/benchmarks/serving.py
+    uv run --group dev --with litserve python tests/benchmarks/serving.py
 
 Needs wrk (Debian: apt install wrk) and two cores. An 8.6 kB WAV is uploaded over 16 connections.
 """

@@ -88,6 +88,7 @@ class TrainStep:
         optimizer = build_optimizer(network, config)
         if checkpoint.optimizer:
             optimizer.load_state_dict(checkpoint.optimizer)
+            _fit_state(optimizer)
         plain_module = LossModule(network, config, label_weights(config, train.targets))
         loss_module: nn.Module = plain_module
         if config.compile:
@@ -262,6 +263,15 @@ def divergence_error(name: str, loss: float, config: TrainConfig) -> DivergedErr
 def _check_divergence(loss: float, config: TrainConfig, n_labels: int) -> None:
     if not loss < DIVERGED_LOSS * n_labels:
         raise divergence_error("loss", loss, config)
+
+
+def _fit_state(optimizer: torch.optim.Optimizer) -> None:
+    """Give state of an earlier version the axes of its weights (``tcresnet`` got one more)."""
+    for weights, state in optimizer.state.items():
+        for name, value in state.items():
+            is_tensor = isinstance(value, Tensor) and value.dim() > 0
+            if is_tensor and value.numel() == weights.numel():
+                state[name] = value.reshape(weights.shape)
 
 
 def _to_device(

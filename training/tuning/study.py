@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from earful.data.errors import missing_package_error
 from earful.training.tuning.space import TuneError
 
 STUDY_FILENAME = "study.db"
@@ -192,11 +193,16 @@ def translate_errors(storage: str | Path) -> Iterator[None]:
             "the database URL of the study is invalid; write it as sqlite:///FILE or "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         ) from error
+    except ImportError as error:  # optuna's own, around that of the database's driver
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, ModuleNotFoundError) and (missing := missing_package_error(cause)):
+            raise missing from error
+        raise
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
-        cause: BaseException = error
+        reason_of: BaseException = error
         if isinstance(error, optuna.exceptions.StorageInternalError):  # its text is general
-            cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+            reason_of = error.__cause__ or error
+        reason = str(getattr(reason_of, "orig", None) or reason_of).splitlines()[0]
         raise TuneError(
             f"the study in {_format_storage(storage)} cannot be used: {reason}"
         ) from error

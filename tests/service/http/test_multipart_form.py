@@ -3,7 +3,7 @@
 import pytest
 
 from earful.service.core.errors import RequestError
-from earful.service.http.multipart_form import Form, form_boundary
+from earful.service.http.multipart_form import Form, form_boundary, only_file
 
 BOUNDARY = b"x-y"
 DISPOSITION = b'Content-Disposition: form-data; name="file"; filename="a b.wav"\r\n'
@@ -51,10 +51,16 @@ def read(*chunks: bytes) -> list[tuple[str, bytes, bool]] | str:
     return [(file.name, bytes(file.buffer), file.is_complete) for file in form.files]
 
 
+# Those that are read in one step.
+SIMPLE = ("one file", "without a type", "in small letters", "no last line end", "empty file")
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_whole_form_is_read_as_in_pieces(name: str) -> None:
     body = FORMS[name]
-    assert read(body) == read(body[:1], body[1:])
+    assert (only_file(BOUNDARY, body) is not None) == (name in SIMPLE)
+    for cut in {1, 5, 60, len(body) // 2, len(body) - 1}:
+        assert read(body) == read(body[:cut], body[cut:])
 
 
 def test_one_file_is_read() -> None:
@@ -75,8 +81,13 @@ def test_boundary_is_found(content_type: bytes, boundary: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", [b"multipart/form-data", b"multipart/form-data; boundary="]
+    ("boundary", "reason"),
+    [
+        (b"", "names no boundary"),
+        (b"; boundary=", "names no boundary"),
+        (b"; boundary=" + b"b" * 257, "more than 256 bytes"),
+    ],
 )
-def test_form_without_a_boundary_is_refused(content_type: bytes) -> None:
-    with pytest.raises(RequestError, match="names no boundary"):
-        form_boundary(content_type)
+def test_form_without_a_usable_boundary_is_refused(boundary: bytes, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason):
+        form_boundary(b"multipart/form-data" + boundary)

@@ -90,7 +90,7 @@ def test_a_replaced_file_is_reloaded_without_losing_a_request(
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     new = other_version(model, tmp_path / "new.onnx")
     with running_server(tmp_path, served, "--workers", workers) as server:
-        with UploadThreads(server, pause_seconds=0.01) as upload_threads, server.client() as client:
+        with UploadThreads(server) as upload_threads, server.client() as client:
             wait_until(lambda: len(upload_threads.answers) > 20)
             wait_until(lambda: models_loaded(server) >= workers)
             new.replace(served)
@@ -117,7 +117,7 @@ def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path
     registry.register("tones", {"model.onnx": new.read_bytes()})
     name = Path("tones")
     with running_server(tmp_path, name, "--registry", registry.root, "--workers", 2) as server:
-        with UploadThreads(server, pause_seconds=0.01) as upload_threads:
+        with UploadThreads(server) as upload_threads:
             wait_until(lambda: len(upload_threads.answers) > 20)
             wait_until(lambda: models_loaded(server) >= 2)
             registry.promote("tones", 2)

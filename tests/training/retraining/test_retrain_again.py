@@ -13,7 +13,7 @@ from earful.models.registry.registry import Registry
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import RetrainOptions
 from earful.training.retraining.retrain import retrain
-from tests.fixtures.forked import DEADLINE_SECONDS, FORKED
+from tests.fixtures.forked import FORKED, exit_code_of
 from tests.training.retraining.conftest import Command, Run
 
 NewClips = Callable[..., Path]
@@ -74,6 +74,7 @@ def test_not_promoted_names_the_command_that_promotes_anyway(
     assert "not promoted" not in promoted.stdout
 
 
+@pytest.mark.timeout(600)
 def test_a_retraining_killed_after_each_stage_goes_on_and_registers_one_version(
     registry: Registry, new_clips: NewClips, tmp_path: Path
 ) -> None:
@@ -92,9 +93,7 @@ def exit_code_of_retraining(root: str, labels: Path, work: Path, last_stage: str
     """Retrain in a process that kills itself at the start of a stage."""
     process = FORKED.Process(target=retrain_until, args=(root, labels, work, last_stage))
     process.start()
-    process.join(DEADLINE_SECONDS)
-    process.kill()
-    return process.exitcode
+    return exit_code_of(process)
 
 
 def retrain_until(root: str, labels: Path, work: Path, last_stage: str) -> None:

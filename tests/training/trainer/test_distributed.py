@@ -1,29 +1,38 @@
 """Several processes give the result of one, also when one of them is killed and restarted."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
-import threading
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainingError, default_config
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, load_checkpoint
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 from earful.training.trainer.trainer import fit
-from tests.fixtures.forked import DEADLINE_SECONDS, FORKED, run_earful, write_to
-from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import one_torch_thread
-from tests.fixtures.waiting import wait_until
 
+BINARIES = Path(sys.executable).parent
 # Everything that has per-shard state: dropout, batch statistics, augmentation, a moving average.
 TWO_SHARD_CONFIG = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
+
+
+def children_of(process: int) -> Iterator[int]:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # the process ended meanwhile
+        if int(fields[1]) == process:
+            yield int(status.parent.name)
 
 
 @pytest.mark.slow
@@ -32,19 +41,30 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
 ) -> None:
     with one_torch_thread():  # as in each of the two: with more threads sums round differently
         alone = fit(tones, tmp_path / "alone", TWO_SHARD_CONFIG)
-    train = ["train", str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet"]
-    train += ["--epochs", "3", "--batch-size", "16", "--device", "cpu", "--resume"]
-    torchrun = FORKED.Process(target=run_torchrun, args=(train, tmp_path))
-    torchrun.start()
-    torchrun.join(DEADLINE_SECONDS)
-    torchrun.terminate()
-    output, errors = (
-        "".join(path.read_text() for path in sorted(tmp_path.glob(f"{name}-*")))
-        for name in ("stdout", "stderr")
+    torchrun = [str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1"]
+    torchrun += ["--standalone", "--monitor-interval", "0.2", "--no-python"]
+    train = [str(BINARIES / "earful"), "train", str(tones.folder), "--out", str(tmp_path / "two")]
+    train += ["--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu"]
+    run = subprocess.Popen(
+        [*torchrun, *train, "--resume"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
     )
-    assert torchrun.exitcode == 0, errors
+    assert run.stderr is not None
+    try:
+        for line in run.stderr:
+            if line.startswith("epoch   1/3"):
+                os.kill(max(children_of(run.pid)), signal.SIGKILL)
+                break
+        output, errors = run.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 0, errors
     assert "Traceback" not in errors
-    assert len(list(tmp_path.glob("stdout-*"))) == 4  # two processes, started twice
     assert errors.count("epoch   3/3") == 1  # only process 0 prints
     assert output.count("test accuracy") == 1
     last = load_checkpoint(tmp_path / "two" / LAST_CHECKPOINT)
@@ -59,41 +79,7 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
         torch.testing.assert_close(weights[name], expected, atol=1e-4, rtol=1e-3)
 
 
-def run_torchrun(train: list[str], folder: Path) -> None:
-    """``torchrun --nproc-per-node 2 --max-restarts 1 --standalone``, of forked processes."""
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=2,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=1,
-        monitor_interval=0.1,
-        start_method="forkserver",
-    )
-    elastic_launch(config, train_in_process)(train, folder)
-
-
-def train_in_process(train: list[str], folder: Path) -> None:
-    """A process that torchrun starts; one of the first two is killed after an epoch."""
-    number = f"{os.environ['RANK']}-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
-    outputs = [
-        os.open(folder / f"{name}-{number}", os.O_WRONLY | os.O_CREAT)
-        for name in ("stdout", "stderr")
-    ]
-    write_to(*outputs)
-    if number == "1-0":
-        threading.Thread(target=die_after_an_epoch, args=(folder / "two",), daemon=True).start()
-    run_earful(train)
-
-
-def die_after_an_epoch(run: Path) -> None:
-    wait_until((run / LAST_CHECKPOINT).exists, DEADLINE_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def start_process(rank: int, port: int, train: list[str]) -> ForkedCommand:
+def start_process(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
     """Start a process as torchrun would."""
     torchrun_environment = {
         "TORCHELASTIC_RUN_ID": "two",
@@ -102,12 +88,14 @@ def start_process(rank: int, port: int, train: list[str]) -> ForkedCommand:
         "WORLD_SIZE": "2",
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
+        "OMP_NUM_THREADS": "1",
     }
-    return ForkedCommand(
-        ["train", *train],
-        environment=torchrun_environment,
+    return subprocess.Popen(
+        [str(BINARIES / "earful"), "train", *train],
+        env={**os.environ, **torchrun_environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -121,13 +109,15 @@ def test_surviving_process_reports_that_its_peer_was_killed(tones: Dataset, tmp_
     with start_process(0, port, train) as first, start_process(1, port, train) as second:
         assert first.stderr is not None
         try:
-            assert any(line.startswith("epoch   1/200") for line in first.stderr)
+            for line in first.stderr:
+                if line.startswith("epoch   1/200"):
+                    break
             second.kill()
-            errors = first.stderr.read()
-            assert first.wait(120) == 2
+            _, errors = first.communicate(timeout=120)
         finally:
             first.kill()
             second.kill()
+    assert first.returncode == 2
     assert "process 0 lost the other processes" in errors
     assert "restart all of them with --resume" in errors
     assert "Traceback" not in errors

@@ -203,6 +203,28 @@ def test_late_out_of_memory_loses_only_that_epoch(
     assert again.checkpoint.config.shards == late.checkpoint.config.shards == 2
 
 
+def test_tcresnet_of_an_earlier_version_resumes(short_tones: Dataset, tmp_path: Path) -> None:
+    """Its convolutions over time had no axis of bins, and their optimizer's state neither."""
+    config = TrainConfig(model="tcresnet", epochs=2, batch_size=16, options={"dropout": 0.0})
+    whole = fit(short_tones, tmp_path / "whole", config)
+    fit(short_tones, tmp_path / "resumed", replace(config, epochs=1))
+    saved = load_checkpoint(tmp_path / "resumed" / LAST_CHECKPOINT)
+    weights = {name: without_bin_axis(value) for name, value in saved.weights.items()}
+    states = {
+        number: {name: without_bin_axis(value) for name, value in state.items()}
+        for number, state in saved.optimizer["state"].items()
+    }
+    assert sum(value.dim() == 3 for value in weights.values()) > 9
+    earlier = replace(saved, weights=weights, optimizer=saved.optimizer | {"state": states})
+    save_checkpoint(tmp_path / "resumed" / LAST_CHECKPOINT, earlier)
+    resumed = fit(short_tones, tmp_path / "resumed", config, resume=True)
+    assert resumed.checkpoint.history[1].loss == pytest.approx(whole.checkpoint.history[1].loss)
+
+
+def without_bin_axis(value: torch.Tensor) -> torch.Tensor:
+    return value.squeeze(2) if value.dim() == 4 and value.shape[2] == 1 else value
+
+
 @pytest.mark.parametrize("url", ["memory://runs/{}", "file://{}"])
 def test_run_resumes_elsewhere_from_the_checkpoint_mirror(
     tones: Dataset, tmp_path: Path, url: str

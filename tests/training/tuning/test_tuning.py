@@ -17,7 +17,7 @@ from optuna.trial import TrialState, create_trial
 from typer.testing import CliRunner, Result
 
 from earful.data.dataset.dataset import Dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, MissingPackageError
 from earful.models.networks.zoo import FITTED_NETWORKS
 from earful.service.core.failures import describe_failure
 from earful.training.cli import build_app
@@ -51,7 +51,7 @@ from earful.training.tuning.study import (
     trial_lock,
 )
 from tests.fixtures.chords import Chords
-from tests.fixtures.forked import DEADLINE_SECONDS, FORKED
+from tests.fixtures.forked import FORKED, exit_code_of
 
 QUICK = replace(default_config("cnn"), epochs=1, features="log_mel")
 
@@ -288,14 +288,21 @@ def die_in_a_trial(storage: Path, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_driver_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingPackageError, match=r"needs psycopg; .*--extra postgres"):
+        open_study("postgresql+psycopg://u:p@127.0.0.1:1/x", "study", {}, minimize_loss=False)
+
+
 def test_killed_trial_is_recovered_and_a_running_one_is_not(
     tmp_path: Path,
 ) -> None:
     storage = tmp_path / STUDY_FILENAME
     process = FORKED.Process(target=die_in_a_trial, args=(storage, tmp_path / "0"))
     process.start()
-    process.join(DEADLINE_SECONDS)
-    assert process.exitcode == -signal.SIGKILL
+    assert exit_code_of(process) == -signal.SIGKILL
     study = open_study(storage, DEFAULT_STUDY_NAME, {}, minimize_loss=False)
     with trial_lock(study.ask(), tmp_path / "1"):
         assert fail_stale(study) == [0]

@@ -29,6 +29,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 # The tests run in a process a core; more threads in each would wait for each other.
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+# Ray's processes give way to all others, and the suite keeps every core busy: they took minutes.
+os.environ["RAY_worker_niceness"] = "0"
 # Else each command that a test starts compiles some hundred modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

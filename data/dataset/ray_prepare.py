@@ -17,8 +17,13 @@ from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import Clip
 from earful.data.system.processes import n_usable_cores
 
-# No usage statistics, no progress bars of Ray's own. Set before Ray starts.
-_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+# No usage statistics, no progress bars of Ray's own. Under `uv run` Ray would copy the working
+# folder and install an environment into the copy, for minutes. Set before Ray is imported.
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
 _CONNECT_TIMEOUT_SECONDS = 10.0
 _CHUNK_CLIPS = 64
 
@@ -34,14 +39,14 @@ def ray_session(address: str | None) -> Iterator[Any]:
     Raises:
         ClusterError: Ray is not installed, or no cluster answers at the address.
     """
+    for name, value in _RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:
         raise ClusterError(
             "--engine ray needs Ray; install it with: uv sync --inexact --extra cluster"
         ) from error
-    for name, value in _RAY_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     if address is not None and address != "auto":
         _check_reachable(address)
     try:

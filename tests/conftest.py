@@ -30,7 +30,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 # Ray's processes give way to all others, and the suite keeps every core busy: they took minutes.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its own name
 # Else each command that a test starts compiles some hundred modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False

@@ -1,13 +1,7 @@
-"""``earful train``: a dataset, or labels that are prepared first, to a run, and what it prints."""
+"""``earful train``: a dataset, or labels that are prepared first, to a run."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from earful.data.atomic_write import OutputError
-from earful.service.commands.next_steps import format_command, interrupted, print_next
 from earful.service.commands.options import (
     ColumnsOption,
     LabelSeparatorOption,
@@ -15,7 +9,6 @@ from earful.service.commands.options import (
     csv_options,
     flags_of,
 )
-from earful.service.core.echo import echo
 from earful.training.commands import train_options as flags
 from earful.training.commands.options import (
     AudioDirOption,
@@ -25,11 +18,9 @@ from earful.training.commands.options import (
     SettingOption,
     TrainingDataArgument,
 )
+from earful.training.commands.run_messages import print_run, resumable
 from earful.training.commands.setting_options import with_settings
 from earful.training.config.train_config import TrainConfig
-
-if TYPE_CHECKING:
-    from earful.training.api.train import TrainResult
 
 
 @with_settings(TrainConfig, flags.NetworkFlags, after="model")
@@ -86,72 +77,4 @@ def train(
             **given,
         )
     if result.metrics:  # the first of several processes
-        _print_run(result, resume_command)
-
-
-@contextmanager
-def resumable(run: Path, resume_command: Sequence[object]) -> Iterator[None]:
-    """On Ctrl-C, a full disk or a full memory: how to continue, if an epoch was finished."""
-    from earful.training.trainer.checkpoint import LAST_CHECKPOINT
-
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        if (run / LAST_CHECKPOINT).is_file():
-            raise interrupted(f"{run} keeps all finished epochs", resume_command) from error
-        raise interrupted("no epoch was finished, so nothing is kept") from error
-    except (OutputError, OSError, MemoryError):
-        if (run / LAST_CHECKPOINT).is_file():
-            echo(f"{run} keeps all finished epochs; once there is room, continue with:", err=True)
-            echo(format_command(resume_command), err=True)
-        raise
-
-
-def _print_run(result: "TrainResult", resume_command: Sequence[object]) -> None:
-    """Print a finished run and the next commands: more epochs, if they may help."""
-    if result.contest is not None:
-        echo(result.contest.table())
-        echo(result.contest.reason())
-    for line in _run_summary(result.metrics, result.run):
-        echo(line)
-    sys.stdout.flush()
-    if result.still_improving and result.epochs > 1:
-        _print_more_epochs(result, resume_command)
-    if result.accuracy is None:
-        print_next(("map", result.dataset, "--run", result.run))
-    else:
-        print_next(("export", result.run, "--out", "model.onnx"), ("report", result.run))
-
-
-def _print_more_epochs(result: "TrainResult", resume_command: Sequence[object]) -> None:
-    from earful.training.config.train_config import LENGTH_DEPENDENT_SCHEDULES
-
-    more = 2 * result.epochs
-    if result.config.schedule in LENGTH_DEPENDENT_SCHEDULES:
-        echo(f"the last epoch is the best: a new run with --epochs {more} may be better", err=True)
-        return
-    echo("still improving at the last epoch; more epochs may help:", err=True)
-    echo(format_command([*resume_command, "--epochs", more]), err=True)
-
-
-def _run_summary(metrics: Mapping[str, Any], run: Path) -> list[str]:
-    """Network, best epoch and quality of a run, a line each of at most 80 columns."""
-    split_name = "test" if metrics["test"] else "validation"
-    split_metrics = metrics[split_name]
-    return [
-        f"{run}: {metrics['model']} on {metrics['features']}, {metrics['parameters']:,} parameters",
-        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
-        f"{metrics['training_seconds']:.0f} s on {metrics['device']}",
-        f"{split_name} {_format_quality(split_metrics)}, {split_metrics['clips']} clips, "
-        f"{metrics['split_mode']} split",
-    ]
-
-
-def _format_quality(metrics: Mapping[str, Any]) -> str:
-    if "accuracy" not in metrics:
-        return (
-            f"reconstruction error {metrics['reconstruction_error']:.4f} "
-            f"({100 * metrics['explained_variance']:.1f} % of the variance explained)"
-        )
-    low, high = (100 * bound for bound in metrics["accuracy_ci95"])
-    return f"accuracy {100 * metrics['accuracy']:.2f} % ({low:.1f} to {high:.1f})"
+        print_run(result, resume_command)

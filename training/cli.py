@@ -121,8 +121,8 @@ class LazyCommands(TyperGroup):
 def _import_numpy() -> None:
     """Import NumPy with one thread of its BLAS, which starts them when it is imported.
 
-    They take a tenth of a second of processor time, for products that these commands do not have.
-    Processes that they start, such as a retraining, have their own number.
+    More threads take longer to start than the small products of these commands take. Processes
+    that they start, such as a retraining, have their own number.
     """
     is_set = "OPENBLAS_NUM_THREADS" in os.environ
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

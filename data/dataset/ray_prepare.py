@@ -18,7 +18,7 @@ from earful.data.labels.clip import Clip
 from earful.data.system.processes import n_usable_cores
 
 # No usage statistics, no progress bars of Ray's own. Under `uv run` Ray would copy the working
-# folder and install an environment into the copy, for minutes. Set before Ray is imported.
+# folder and install an environment into the copy. Set before Ray is imported.
 _RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",

@@ -25,7 +25,7 @@ _UNLOGGED_ROUTES = ("/livez", "/readyz", "/metrics", "/health")
 
 def _encode(line: dict[str, Any]) -> str:
     with contextlib.suppress(TypeError):  # a lone surrogate that a request holds
-        encoded = orjson.dumps(line, default=str)  # a tenth of the time of json
+        encoded = orjson.dumps(line, default=str)
         if encoded.isascii() and b"\x7f" not in encoded:
             return encoded.decode()
     # Escapes what a terminal would obey.

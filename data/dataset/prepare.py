@@ -14,7 +14,8 @@ from earful.data.dataset.clip_plan import ClipPlan, plan_clips
 from earful.data.dataset.dataset import MANIFEST_FILENAME, DatasetError
 from earful.data.dataset.late_ends import LateEnd, describe_late_ends, find_late_end
 from earful.data.dataset.reader import MeasuredClip, measure_clips
-from earful.data.dataset.writer import TensorWriter, write_manifest, write_tables
+from earful.data.dataset.tables import write_manifest, write_tables
+from earful.data.dataset.writer import TensorWriter
 from earful.data.errors import command
 from earful.data.features.config import FeatureConfig
 from earful.data.labels.clip import MAX_REPORTED_PROBLEMS, Clip, ClipProblem, LabelledClips

@@ -17,7 +17,6 @@ notes.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,7 +25,7 @@ from earful.data.labels.clip import Clip, ClipProblem, LabelledClips
 from earful.data.labels.column_names import count_known
 from earful.data.labels.columns import Columns, find_columns
 from earful.data.labels.csv_options import PLAIN_CSV, REQUIRED_ROLES, CsvOptions, check_columns
-from earful.data.labels.find_files import count_existing, find_files
+from earful.data.labels.find_files import count_existing
 from earful.data.labels.label_cells import (
     check_separator,
     find_empty_word_note,
@@ -34,84 +33,15 @@ from earful.data.labels.label_cells import (
     find_separator_note,
 )
 from earful.data.labels.label_rows import RowReader, read_split_words
-from earful.data.labels.multilabel import distinct_labels, join_labels
+from earful.data.labels.row_clips import (
+    find_clips,
+    find_row_unit,
+    in_seconds,
+    without_repeats,
+)
 from earful.data.labels.table_file import OpenTable, TableRow, no_rows_message, open_table
 from earful.data.labels.text_file import LabelsError
-from earful.data.labels.time_columns import TimeUnit
-from earful.data.labels.times import FileLengths, find_unit, find_window, is_window
-
-_WINDOWS_PER_FILE = 1.2
-
-
-def _find_clips(
-    rows: Sequence[Clip], columns: Columns, csv_path: Path, options: CsvOptions
-) -> tuple[list[Clip], list[str]]:
-    """The rows with their files and with times in seconds; and notes on both."""
-    folder, given = options.audio_dir or csv_path.parent, options.audio_dir is not None
-    paths, notes = find_files([row.filename for row in rows], folder, search_beside=not given)
-    located = [replace(row, path=paths[row.filename]) for row in rows]
-    lengths = FileLengths()
-    unit, note = _find_row_unit(located, columns, lengths)
-    clips = [in_seconds(clip, unit, lengths) for clip in located]
-    return _with_overhang(clips, len(paths)), [*notes, note]
-
-
-def _find_row_unit(
-    rows: Iterable[Clip | ClipProblem], columns: Columns, lengths: FileLengths
-) -> tuple[TimeUnit, str]:
-    """The unit of the times of rows, and a note if their numbers say it."""
-    if columns.times is None:
-        return "s", ""
-    timed = [row for row in rows if isinstance(row, Clip) and row.span is not None]
-    return find_unit(columns.times.unit, timed, lengths)
-
-
-def in_seconds(row: Clip, unit: TimeUnit, lengths: FileLengths) -> Clip:
-    """A row whose times were in ``unit``."""
-    span = None if unit == "s" else lengths.in_seconds(row, unit)
-    return row if span is None else replace(row, start_seconds=span[0], end_seconds=span[1])
-
-
-def _with_overhang(clips: list[Clip], n_files: int) -> list[Clip]:
-    """The clips, of which windows of one length may reach beyond the end of their file by as much.
-
-    Only where files have several: one clip of each file is a cut-out, with times of its source.
-    """
-    spans = [clip.span for clip in clips if clip.span is not None]
-    window = find_window(spans) if len(spans) >= _WINDOWS_PER_FILE * n_files else None
-    if not window:
-        return clips
-    return [
-        replace(clip, end_tolerance_seconds=window) if is_window(clip.span, window) else clip
-        for clip in clips
-    ]
-
-
-def _without_repeats(clips: Iterable[Clip]) -> tuple[list[Clip], list[ClipProblem]]:
-    """The clips whose file and times are new, and a problem for each row that repeats one."""
-    first: dict[tuple[str, float | None, float | None], Clip] = {}
-    kept: list[Clip] = []
-    repeated: list[ClipProblem] = []
-    for clip in clips:
-        key = (str(clip.path), clip.start_seconds, clip.end_seconds)
-        earlier = first.setdefault(key, clip)
-        if earlier is clip:
-            kept.append(clip)
-            continue
-        name, reason = clip.filename, _describe_repeat(clip, earlier)
-        repeated.append(ClipProblem.of_row(clip.line, name, "filename", name, reason))
-    return kept, repeated
-
-
-def _describe_repeat(clip: Clip, earlier: Clip) -> str:
-    if clip.label == earlier.label:
-        return f"repeats line {earlier.line}; keep one row per clip"
-    both = join_labels(distinct_labels([earlier.label, clip.label]))
-    return (
-        f"repeats line {earlier.line} with another label; keep one row per clip, for both labels "
-        f"with {both!r}"
-    )
-
+from earful.data.labels.times import FileLengths
 
 # Enough rows to choose columns by; the rest is read one by one.
 _FIRST_ROWS = 200
@@ -136,7 +66,7 @@ def stream_rows(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> Iterator[Cli
         reader = _reader(table, columns, first, options, ("filename",))
         head, everything = _peek(reader.read(row) for row in rows)
         lengths = FileLengths()
-        unit, _ = _find_row_unit(head, columns, lengths)
+        unit, _ = find_row_unit(head, columns, lengths)
         for row in everything:
             yield in_seconds(row, unit, lengths) if isinstance(row, Clip) else row
 
@@ -165,10 +95,10 @@ def read_labels(csv_path: Path, options: CsvOptions = PLAIN_CSV) -> LabelledClip
     problems = [row for row in read if isinstance(row, ClipProblem)]
     good = [row for row in read if isinstance(row, Clip)]
     try:
-        clips, file_notes = _find_clips(good, columns, csv_path, options)
+        clips, file_notes = find_clips(good, columns, csv_path, options)
     except LabelsError as error:  # of times, which other columns may explain
         raise LabelsError("\n".join([str(error), *filter(None, notes)])) from error
-    kept, repeated = _without_repeats(clips)
+    kept, repeated = without_repeats(clips)
     labels = [(row.line, row.label) for row in good]
     separator_note = "" if options.label_separator else find_separator_note(labels)
     return LabelledClips(

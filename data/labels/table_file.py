@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+from earful.data.labels.other_text import describe_other_text
 from earful.data.labels.text_file import LabelsError, find_encoding
 from earful.data.text.formula_cells import unmark_formula
 
@@ -24,25 +25,6 @@ _SEP_LINE = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 # A quoted cell with blanks around its quotation marks, which the csv module takes for an error.
 _BLANKS_AROUND_QUOTES = r'(^|{0})[ ]*("(?:[^"]|"")*")[ ]+(?={0}|\r?\n?$)'
 _MAX_LINE_CHARACTERS = 1 << 20
-# Text files that are no tables, told by the line in which a table has its column names.
-_OTHER_TEXTS = (
-    (
-        re.compile(r'^[\[{]\s*(["{\[]|$)'),
-        "holds JSON; write its entries to a CSV with the columns filename and label",
-    ),
-    (
-        re.compile(r"^<(!doctype|html|\?xml)", re.IGNORECASE),
-        "is a web page or XML, such as the message of a failed download; download the CSV itself",
-    ),
-    (
-        re.compile(r"^version https://git-lfs"),
-        "is a pointer of Git LFS in place of the file; fetch it with `git lfs pull`",
-    ),
-    (
-        re.compile(r'^"[^"]*"( +"[^"]*")+\s*$'),
-        "has blanks between its cells; write it with commas",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -115,7 +97,7 @@ def _read_header(path: Path, file: TextIO, count_known: CountKnown) -> OpenTable
         )
     rest = chain([text] if text else [], lines) if commented else lines
     names = commented or text
-    other_text = _describe_other_text(names)
+    other_text = describe_other_text(names)
     if other_text:
         raise LabelsError(f"{path} {other_text}")
     delimiter = delimiter or find_delimiter(names, count_known)
@@ -237,9 +219,3 @@ def _swallowed_message(n_lines: int) -> str:
         f"a quotation mark opens a cell here that goes on for {n_lines} lines, with rows in it; "
         'fix the quotes (a mark inside a cell is written "")'
     )
-
-
-def _describe_other_text(first_line: str) -> str:
-    """What a file is, by its first line, and what to do; empty for a table."""
-    text = first_line.strip()
-    return next((what for pattern, what in _OTHER_TEXTS if pattern.match(text)), "")

@@ -7,15 +7,13 @@ The page runs the model file as it is, in ONNX Runtime Web; sound stays on the d
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import earful.service
 from earful.data.atomic_write import staged_folder
 from earful.models.bundle.bundle import Bundle, golden_tolerance, open_bundle
 from earful.models.bundle.event_options import EventOptions, min_scores
@@ -23,68 +21,8 @@ from earful.models.bundle.metadata import ModelError
 from earful.models.bundle.regular_file import read_regular_file
 from earful.training.export.export import ExportResult
 from earful.training.export.web_notice import notice
+from earful.training.export.web_pages import ON_DEVICE, page_files, page_html
 from earful.training.export.web_runtime import SCRIPT, VERSION, WASM, WebRuntime
-
-WEB = Path(earful.service.__file__).parent / "web"
-_ON_DEVICE = WEB / "on_device"
-# What runs in the browser begins in these; the rest is what they import or start.
-_PAGE, _WORKER = "on_device/app.js", "on_device/worker.js"
-_ASSETS = ("style.css", "icon.svg")
-_SAMPLES = "samples"
-# `import ... from "./x.js"`, `new URL("./x.js", import.meta.url)`.
-_REFERENCE = re.compile(r"""(?:from|URL\()\s*"(\.[^"]*\.js)\"""")
-_TEMPLATES = re.compile(
-    r"  <template id=.*</template>\n(?:  <p id=\"timeline-keys\".*\n)", re.DOTALL
-)
-_PLACE, _PRELOADS = "  <!-- templates -->\n", "  <!-- preloads -->\n"
-
-
-def _page_html() -> bytes:
-    """The site's index.html, with the templates of the server's page.
-
-    It names all modules of the page, which a browser then asks for at once and not one by one.
-    """
-    page = (_ON_DEVICE / "index.html").read_text("utf-8")
-    templates = _TEMPLATES.search((WEB / "index.html").read_text("utf-8"))
-    if templates is None or _PLACE not in page or _PRELOADS not in page:
-        raise ValueError("a page has lost its templates, or the place for them")
-    links = [
-        f'  <link rel="modulepreload" href="web/{name}">\n' for name in sorted(_modules(_PAGE))
-    ]
-    return page.replace(_PLACE, templates[0]).replace(_PRELOADS, "".join(links)).encode()
-
-
-def _page_files() -> dict[str, bytes]:
-    """Contents by path in the site: modules, style and samples, below ``web/``."""
-    samples = [path.relative_to(WEB).as_posix() for path in (WEB / _SAMPLES).iterdir()]
-    names = sorted({*_modules(_PAGE, _WORKER), *_ASSETS, *samples})
-    return {f"web/{name}": (WEB / name).read_bytes() for name in names}
-
-
-def _modules(*entries: str) -> set[str]:
-    """These modules and those that they need, and no others: what talks to a server stays there."""
-    found: set[str] = set()
-    waiting = list(entries)
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        references = _REFERENCE.findall((WEB / name).read_text("utf-8"))
-        waiting += [_resolve(name, reference) for reference in references]
-    return found
-
-
-def _resolve(name: str, reference: str) -> str:
-    """The path below the folder of what a module refers to."""
-    parts: list[str] = []
-    for part in (PurePosixPath(name).parent / reference).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
-
 
 # A folder with this file is an earlier site, which is replaced.
 MARKER = "model.json"
@@ -129,11 +67,11 @@ def write_site(model: Path, name: str, out: Path, runtime: WebRuntime) -> SiteRe
 def _site_files(bundle: Bundle, name: str, model: bytes, runtime: WebRuntime) -> dict[str, bytes]:
     """Contents by path in the site."""
     files = {
-        "index.html": _page_html(),
+        "index.html": page_html(),
         MODEL: model,
         MARKER: _json(model_json(bundle, name)),
         **{f"runtime/{file}": content for file, content in runtime.files.items()},
-        **_page_files(),
+        **page_files(),
     }
     pretrained = bundle.metadata.architecture.get("pretrained")
     files["NOTICE.txt"] = notice(name, pretrained, files).encode()
@@ -184,7 +122,7 @@ def _service_worker(files: Mapping[str, bytes]) -> bytes:
     listed = json.dumps(hashes)
     build = hashlib.sha256(listed.encode()).hexdigest()[:_BUILD_DIGITS]
     head = f'const BUILD = "{build}", HASHES = {listed};\n'
-    return head.encode() + (_ON_DEVICE / "service_worker.js").read_bytes()
+    return head.encode() + (ON_DEVICE / "service_worker.js").read_bytes()
 
 
 def _json(value: Any) -> bytes:

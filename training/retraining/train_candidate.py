@@ -1,17 +1,12 @@
 """The candidate of a retraining: its dataset, and its training from the champion's weights."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from earful.data.dataset.dataset import MANIFEST_FILENAME, Dataset, open_dataset
 from earful.data.dataset.prepare import prepare
-from earful.data.features.encoder_config import feature_shape
 from earful.data.labels.clip import LabelledClips
-from earful.models.networks.zoo import build_network, zoo_entry
+from earful.models.networks.zoo import zoo_entry
 from earful.models.registry.records import CHECKPOINT_FILE
 from earful.service.core.retrain_lock import RetrainFolder
 from earful.training.config.train_config import TrainConfig, TrainingError, default_config
@@ -19,73 +14,10 @@ from earful.training.releases.manifest import to_csv
 from earful.training.retraining.job import RetrainJob
 from earful.training.retraining.plan import Plan, RetrainOptions
 from earful.training.retraining.plan_retraining import BaseVersion
+from earful.training.retraining.warm_start import oversample_new, warm_config, warm_start
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import Checkpoint, EpochRecord, load_checkpoint
-
-# Measured on one held-out speaker of FSDD with a hundred new clips. Accuracy on that speaker: 97 %
-# at a third of the learning rate, 100 % at half of it without loss on the other speakers; the full
-# rate lost two of 250 of their clips. A share of new clips of 0.5 instead of 0.3 changed nothing.
-# Target share of new clips in an epoch; the rest is replay of the base data.
-_NEW_SHARE = 0.3
-_MAX_OVERSAMPLE = 20
-_DEFAULT_EPOCHS = 10
-# Peak learning rate relative to the original training.
-_LEARNING_RATE_SCALE = 0.5
-
-
-def _warm_config(config: TrainConfig, epochs: int | None, seed: int) -> TrainConfig:
-    """Settings for fine-tuning: fewer epochs, a lower learning rate, no early stopping."""
-    epochs = _DEFAULT_EPOCHS if epochs is None else epochs
-    return replace(
-        config,
-        epochs=epochs,
-        patience=epochs,
-        seed=seed,
-        oversample=1,
-        schedule="one-cycle",
-        learning_rate=_LEARNING_RATE_SCALE * config.learning_rate,
-    )
-
-
-def _warm_start(checkpoint: Checkpoint, labels: Sequence[str], seed: int) -> Checkpoint:
-    """The initial checkpoint: the trained weights with the head's rows rearranged for ``labels``.
-
-    Rows of new labels are freshly initialised, rows of removed labels dropped.
-    """
-    config = checkpoint.config
-    bins, frames = feature_shape(checkpoint.features, config.features)
-    torch.manual_seed(seed)
-    network = build_network(config.model, bins, frames, len(labels), config.options)
-    fresh_weights = {f"network.{name}": values for name, values in network.state_dict().items()}
-    position = {label: i for i, label in enumerate(checkpoint.labels)}
-    pairs = [(i, position[label]) for i, label in enumerate(labels) if label in position]
-    target_rows = torch.tensor([i for i, _ in pairs], dtype=torch.long)
-    source_rows = torch.tensor([i for _, i in pairs], dtype=torch.long)
-    weights = dict(checkpoint.weights)
-    for name in ("network.head.weight", "network.head.bias"):
-        if name in weights:
-            weights[name] = fresh_weights[name].index_copy(
-                0, target_rows, checkpoint.weights[name][source_rows]
-            )
-    return replace(
-        checkpoint,
-        labels=tuple(labels),
-        weights=weights,
-        raw_weights={},
-        optimizer={},
-        history=(),
-        calibration=None,
-    )
-
-
-def _oversample_new(dataset: Dataset, is_new: Sequence[bool]) -> Dataset:
-    """Repeat new training clips, at most 20 times, to make up ``NEW_SHARE`` of an epoch."""
-    is_new_train = np.asarray(is_new) & (dataset.clips["split"] == "train").to_numpy()
-    n_new, n_base = int(is_new_train.sum()), len(dataset.rows("train")) - int(is_new_train.sum())
-    target = _NEW_SHARE / (1 - _NEW_SHARE) * n_base
-    repeats = 1 if n_new == 0 else int(np.clip(round(target / n_new), 1, _MAX_OVERSAMPLE))
-    return replace(dataset, oversample_counts=np.where(is_new_train, repeats, 1))
 
 
 def prepare_candidate(folder: Path, plan: Plan, base: BaseVersion) -> Dataset:
@@ -127,7 +59,7 @@ def train_candidate(
     options = job.options
     checkpoint = _champion_checkpoint(job, base, folder)
     config, start = _initial_state(checkpoint, base, dataset, options)
-    oversampled = _oversample_new(dataset, [row.audio_hash in plan.new for row in plan.rows])
+    oversampled = oversample_new(dataset, [row.audio_hash in plan.new for row in plan.rows])
     with job.progress(config.epochs) as progress:
 
         def on_epoch(record: EpochRecord) -> None:
@@ -168,8 +100,8 @@ def _initial_state(
                 f"version {base.version.number} was registered as a model file without its run, so "
                 "it has no checkpoint to continue from; use --from-scratch"
             )
-        config = _warm_config(checkpoint.config, options.epochs, options.seed)
-        return config, _warm_start(checkpoint, dataset.labels, options.seed)
+        config = warm_config(checkpoint.config, options.epochs, options.seed)
+        return config, warm_start(checkpoint, dataset.labels, options.seed)
     name = base.metadata.architecture["name"]
     config = checkpoint.config if checkpoint else default_config(name)
     epochs = options.epochs or config.epochs

@@ -5,7 +5,6 @@ run -> ONNX and PyTorch -> TFLite -> INT8? -> the same scores as ONNX on real cl
 
 import dataclasses
 import tempfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,29 +27,13 @@ from earful.training.export.tflite.convert import (
 )
 from earful.training.export.tflite.graphs import ExportGraph
 from earful.training.export.tflite.micro_model import MicroModel
+from earful.training.export.tflite.operations import count_operations
 from earful.training.export.tflite.parity import Parity, check_parity, compare
 from earful.training.export.tflite.stream_graph import StreamGraph
 from earful.training.export.tflite.tflite_error import TfliteError
 from earful.training.export.tflite.tflite_model import TfliteModel, TfliteStream
 from earful.training.export.tflite.write_tflite import header_paths, write_headers, write_tflite
 from earful.training.metrics.paired_accuracy import PairedAccuracy
-
-
-def _count_operations(content: bytes) -> dict[str, int]:
-    """How often each operation is in the graph, by its name in the TFLite schema."""
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
-
-    names = {
-        code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
-    }
-    model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
-    codes = (
-        model.OperatorCodes(graph.Operators(number).OpcodeIndex()).BuiltinCode()
-        for number in range(graph.OperatorsLength())
-    )
-    counts = Counter(names[code] for code in codes)
-    return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True)
@@ -122,7 +105,7 @@ def export_tflite(run: Path, out: Path, options: ExportOptions) -> TfliteExport:
     if options.int8:
         quantization = Quantization(**parity.accuracy.to_dict(), calibration_clips=n_calibration)
     metadata = _metadata(onnx_export.metadata, model, graph, quantization)
-    operations = _count_operations(content)
+    operations = count_operations(content)
     latency_ms = model.latency_ms(graph.inputs(metadata.golden.input()))
     size = write_tflite(out, content, metadata, model, graph)
     if headers:

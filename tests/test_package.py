@@ -39,6 +39,7 @@ def python(code: str, *arguments: object, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_no_module_is_loaded_under_two_names(tmp_path: Path) -> None:
     counted, top_level = python(IMPORT_ALL, ROOT.resolve(), cwd=tmp_path).splitlines()
     number, _, twice = counted.partition(" ")
@@ -74,6 +75,7 @@ def crowded(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_folders_of_the_users_own_are_never_imported(crowded: Path) -> None:
     (crowded / "script.py").write_text(
         "import earful\n"
@@ -91,6 +93,7 @@ def test_folders_of_the_users_own_are_never_imported(crowded: Path) -> None:
     assert helped.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.packaging
 def test_the_wheel_holds_earful_alone(tmp_path: Path) -> None:
     subprocess.run(
@@ -138,6 +141,7 @@ def test_a_clone_without_links_says_so_at_import(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.packaging
 def test_a_clone_without_links_builds_no_wheel(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -84,6 +84,7 @@ def test_classify(
         assert found[name] == pytest.approx(values, abs=TOLERANCE), name
 
 
+@pytest.mark.slow
 def test_serve(
     device: Device,
     sessions: list[onnxruntime.InferenceSession],

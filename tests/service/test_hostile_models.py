@@ -122,6 +122,7 @@ def test_names_of_a_models_nodes_do_not_reach_the_terminal(tmp_path: Path) -> No
     assert "onnxruntime:" not in result.stderr  # of its own log
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_end_is_reported_until_it_does(
     tmp_path: Path, open_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_model_that_does_not_end_is_reported_until_it_does(
     assert "did not finish" in client.get("/readyz").json()["model_timeout"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "n_files"),
     [

@@ -133,6 +133,7 @@ def classify_csv(earful: Callable[..., Result], *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_rows_hold_the_joined_label_and_each_label(
     earful: Callable[..., Result], chords: Chords, folder: Path, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_windows_list_only_labels_above_the_minimum_score(
     assert [row["label"] for row in csv.DictReader(io.StringIO(text))] == ["low", "low"]
 
 
+@pytest.mark.slow
 def test_events_of_a_stream_have_all_labels(chords: Chords, tmp_path: Path) -> None:
     sound = overlay_at(
         tone("low"), 1.8, overlay_at(chord(("low", "mid"), 0.4), 0.5, noise(3.0, 1e-4))

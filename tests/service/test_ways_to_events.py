@@ -9,6 +9,8 @@ from earful.training.evaluation.event_metrics import SoundEvent
 from tests.benchmarks.compose_recordings import compose_all
 from tests.benchmarks.event_ways import WAYS, by_job, by_python, by_upload
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recording(fsdd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

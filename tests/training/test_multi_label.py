@@ -86,6 +86,7 @@ def test_single_label_confusion_matches_the_ordinary_matrix() -> None:
     )
 
 
+@pytest.mark.slow
 def test_evaluation_reports_exact_match_and_per_label_figures(
     chords: Chords, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_evaluation_reports_exact_match_and_per_label_figures(
     assert (tmp_path / "report" / "confusion.png").is_file()
 
 
+@pytest.mark.slow
 def test_labels_missing_from_the_model_are_named_and_never_count_as_exact_matches(
     chords: Chords, tmp_path: Path
 ) -> None:
@@ -165,6 +167,7 @@ def test_single_label_comparisons_refuse_label_sets(chords: Chords, tmp_path: Pa
             embed()
 
 
+@pytest.mark.slow
 def test_label_error_search_skips_multi_label_data_with_a_note(
     chords: Chords, tmp_path: Path
 ) -> None:

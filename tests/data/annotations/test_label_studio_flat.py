@@ -64,6 +64,7 @@ def test_ambiguous_json_min_labels_are_refused(
         read(folder, [MIN | fields], columns)
 
 
+@pytest.mark.slow
 def test_csv_as_label_studio_writes_it(folder: Path) -> None:
     source = folder.parent / "export.csv"
     regions = json.dumps([{"start": 0.5, "end": n, "labels": ["é"]} for n in range(1, 5000)])

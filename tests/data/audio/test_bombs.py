@@ -57,6 +57,7 @@ def test_small_file_of_a_long_recording_is_too_long(container: str, subtype: str
     assert outcomes(silence(container, subtype)) == ("too_long", "too_long")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(MEDIA_KINDS) - {"a.mov"}))
 def test_small_file_of_a_phone_is_too_long(name: str) -> None:
     blob = encode_media(name, np.zeros(MEDIA_KINDS[name].rate_hz * SECONDS, np.float32))

@@ -118,6 +118,7 @@ def test_unreadable_files_do_not_decide(write_clips: WriteClips, tmp_path: Path)
     )
 
 
+@pytest.mark.slow
 def test_all_windows_of_a_recording_are_in_one_part(
     write_clips: WriteClips, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def assert_matches_librosa(
         np.testing.assert_allclose(computed, expected, rtol=0, atol=TOLERANCE_DB, err_msg=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", GRID, ids=str)
 @pytest.mark.parametrize(
     "name", ["noise", "speech-like", "tone", "click", "quiet", "constant", "silence"]

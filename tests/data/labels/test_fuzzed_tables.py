@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +50,7 @@ def read_or_refuse(read: Callable[[], Read]) -> Read | None:
         return None
 
 
+@pytest.mark.slow
 @fuzz
 @given(header=HEADERS, body=JUNK, encoding=st.sampled_from(["utf-8", "utf-16", "cp1252"]))
 def test_any_text_is_read_or_refused_with_a_sentence(
@@ -77,6 +79,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     assert labelled is None or streamed is not None  # what has all columns has that of the names
 
 
+@pytest.mark.slow
 @fuzz
 @given(
     rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8, unique_by=lambda row: row[0]),
@@ -104,6 +107,7 @@ def test_what_a_csv_writer_writes_is_read_unchanged(
     assert [(clip.filename, clip.label) for clip in labelled.clips] == rows
 
 
+@pytest.mark.slow
 @fuzz
 @given(
     rows=st.lists(

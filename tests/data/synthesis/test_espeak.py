@@ -64,6 +64,7 @@ def test_speech_depends_on_text_and_voice_alone(synthesizer: Synthesizer, varian
     np.testing.assert_array_equal(synthesizer.synthesize("six", voice), first)
 
 
+@pytest.mark.slow
 def test_breath_noise_does_not_depend_on_the_time(synthesizer: Synthesizer) -> None:
     """espeak-ng seeds its noise with the time in seconds: repeat until the second changes."""
     breathy, second = Voice("en-us", "victor"), int(time.time())

@@ -56,6 +56,7 @@ def test_other_cells_stay(text: str) -> None:
     assert mark_formula(text) == text
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="'=-+@1a\t", max_size=6))
 @example("'-1")
 def test_every_text_comes_back(text: str) -> None:

@@ -34,6 +34,7 @@ from tests.fixtures.hostile_models import (
 MODEL = SHIPPED_MODELS["digits-small"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -51,6 +52,7 @@ def test_a_model_that_never_ends_is_stopped(
         open_bundle(path)
 
 
+@pytest.mark.slow
 def test_calls_that_end_in_time_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +178,7 @@ def test_errors_without_a_text_have_a_name() -> None:
     assert error_line(RuntimeError("the first\nthe second")) == "the first"
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_sentence_whatever_the_model_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

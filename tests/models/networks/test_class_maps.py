@@ -41,6 +41,7 @@ def test_these_networks_have_an_exact_map_and_no_others(name: str) -> None:
     assert isinstance(network, PooledNetwork) == (name in POOLED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POOLED)
 def test_a_position_sees_the_bins_and_frames_around_the_place_that_its_axis_names(
     name: str,

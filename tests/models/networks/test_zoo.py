@@ -276,6 +276,7 @@ def test_the_autoencoder_reconstructs_features_of_any_size(bins: int, frames: in
     assert in_training(x[:1]).shape == (1, bins, frames)
 
 
+@pytest.mark.slow
 def test_the_autoencoder_overfits_eight_clips() -> None:
     """Smooth images, as spectrograms are: white noise does not compress."""
     built = network("autoencoder", {}, "log_mel")

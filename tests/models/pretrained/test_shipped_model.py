@@ -40,6 +40,7 @@ def official_test(fsdd: Path) -> list[tuple[str, bytes]]:
     return [(row["label"], (fsdd / "recordings" / row["filename"]).read_bytes()) for row in rows]
 
 
+@pytest.mark.slow
 def test_shipped_model_is_accurate_on_the_official_test_set(
     classifier: Classifier, fsdd: Path
 ) -> None:
@@ -54,6 +55,7 @@ def test_shipped_model_is_accurate_on_the_official_test_set(
     assert sum(correct) >= 297
 
 
+@pytest.mark.slow
 def test_digit_is_found_anywhere_in_two_seconds_of_noise(
     classifier: Classifier, fsdd: Path
 ) -> None:

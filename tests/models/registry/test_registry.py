@@ -222,6 +222,7 @@ def test_records_without_a_change_are_read(local: Registry) -> None:
     assert [event.action for event in local.events("digits")] == ["promote"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -276,6 +277,7 @@ def change_for_ever(root: str, ready: Connection) -> None:
         registry.prune("digits", 3)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(local: Registry) -> None:
     fill(local, 2)
     moments = random.Random(3)

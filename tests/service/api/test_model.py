@@ -219,6 +219,7 @@ def test_a_scalar_and_a_cube_are_refused(opened: Model) -> None:
             opened.classify(np.full(shape, 0.1), RATE_HZ)
 
 
+@pytest.mark.slow
 def test_events_equal_those_of_the_stream(opened: Model, model: Path, tmp_path: Path) -> None:
     sound = recording()
     path = tmp_path / "recording.wav"

@@ -62,6 +62,7 @@ def test_audacity_tracks(
     assert {Path(row["filename"]).suffix for row in index} == {".wav", ".flac", ".aif"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # in crowsetta
 def test_raven_tables(
     process: Process, model: Path, field_recordings: Path, tmp_path: Path
@@ -90,6 +91,7 @@ def test_raven_tables(
     assert (out / "note.txt").exists()
 
 
+@pytest.mark.slow
 def test_parquet_csv_and_json_lines_hold_the_same(
     process: Process, model: Path, field_recordings: Path, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_piped_results_keep_names_as_they_are(folder: Path, process: Process, mo
     assert names == {ESCAPE, f"'{FORMULA}"}
 
 
+@pytest.mark.slow
 def test_formulas_are_marked_and_read_back(
     folder: Path, process: Process, model: Path, tmp_path: Path
 ) -> None:

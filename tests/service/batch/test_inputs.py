@@ -116,6 +116,7 @@ def test_folder_without_audio_among_other_inputs_gives_a_row(
     assert "3 of 5 files classified, 2 failed (2 not_found)" in done.stderr
 
 
+@pytest.mark.slow
 def test_segment_of_an_hours_long_recording_is_classified(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
@@ -198,6 +199,7 @@ def file_server(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.slow
 def test_urls_are_classified(process: Process, model: Path, tones: Path, tmp_path: Path) -> None:
     (tones / "long.flac").write_bytes(wav(noise(90.0, 0.01)))
     out = tmp_path / "r.csv"

@@ -16,11 +16,12 @@ from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import noise, tone, wav
 from tests.service.batch.conftest import DAY_SOUNDS, day, rows
 
+pytestmark = pytest.mark.slow
+
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 KILLS = 10
 
 
-@pytest.mark.slow
 def test_run_killed_at_random_moments_gives_the_same_results(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
@@ -182,7 +183,6 @@ def test_damaged_job_state_is_reported_and_can_be_restarted(
     process(*arguments, "--restart")
 
 
-@pytest.mark.slow
 def test_a_full_disk_keeps_finished_chunks(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from tests.service.batch.conftest import day
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_merged_shards_equal_a_single_run(
     process: Process, model: Path, many_files: Path, tmp_path: Path, suffix: str
@@ -41,6 +42,7 @@ def read(path: Path) -> object:
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_mismatched_shards_are_refused(
     process: Process, model: Path, many_files: Path, tones: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_ray_gives_the_same_rows(
     assert on_ray.read_bytes() == local.read_bytes()
 
 
+@pytest.mark.slow
 def test_missing_ray_cluster_is_an_error(process: Process, model: Path, tones: Path) -> None:
     arguments = ["--engine", "ray", "--ray-address", "127.0.0.1:1", "--out", tones / "r.csv"]
     failed = process("classify", tones, "--model", model, *arguments, code=2)

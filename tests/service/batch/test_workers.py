@@ -26,6 +26,7 @@ CRASHING = Path(__file__).parents[2] / "fixtures" / "crashing"
 FLAC = b"fLaC" + bytes(100)
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_is_classified(
     process: Process, model: Path, many_files: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_file_that_crashes_its_decoder_is_quarantined_and_the_rest_is_classifi
     assert len(rows(out)) == 302
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_killed(
     model: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     assert len(written) == len(copies) * (4 * 2400 - 3)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(noise(10 * 60, 0.1)))
     arguments = ["classify", *[tmp_path / "a.wav"] * 60, "--model", model, "--mode", "windows"]

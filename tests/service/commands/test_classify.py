@@ -51,6 +51,7 @@ def test_json_lines_hold_the_same_columns(earful: Earful, model: Path, tones: Pa
     assert all(row["status"] == "ok" and row["error"] is None for row in good)
 
 
+@pytest.mark.slow
 def test_top_k_adds_the_next_labels(earful: Earful, model: Path, tones: Path) -> None:
     arguments = ("classify", tones, "--model", model, "--top-k")
     [first, *_] = found = rows(earful(*arguments, 2).stdout)
@@ -66,6 +67,7 @@ def test_top_k_adds_the_next_labels(earful: Earful, model: Path, tones: Path) ->
     assert [entry["label"] for entry in ranked] == [first["label"], first["label_2"]]
 
 
+@pytest.mark.slow
 def test_low_scores_become_unknown_only_with_reject(
     earful: Earful, rejecting_model: Path, tones: Path
 ) -> None:
@@ -154,6 +156,7 @@ def make_awkward(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_every_input_gives_exactly_one_row(earful: Earful, model: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "r.csv"
     folder.mkdir()

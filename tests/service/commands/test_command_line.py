@@ -72,6 +72,7 @@ def test_bad_usage_ends_with_2_and_says_why(arguments: list[str], message: str) 
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -> None:
     done = earful("classify", tones, "--model", model)
     assert done.returncode == 0
@@ -84,6 +85,7 @@ def test_results_go_to_stdout_and_messages_to_stderr(model: Path, tones: Path) -
     assert done.stderr == "3 of 4 files classified, 1 failed (1 empty_audio)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folders", [1, 2000], ids=["less than a buffer", "more than a pipe"])
 def test_closed_pipe_is_silent(model: Path, tones: Path, folders: int) -> None:
     command = [sys.executable, "-m", "earful.training.cli"]
@@ -119,12 +121,14 @@ def test_training_commands_without_their_packages_name_the_install_command(
     assert not (tmp_path / "artifacts").exists()
 
 
+@pytest.mark.slow
 def test_train_without_torch_alone_names_torch() -> None:
     done = earful("train", "dataset", "--out", "run", blocked=("torch",))
     assert done.returncode == 2
     assert "needs torch; install it with: uv sync --inexact --extra train" in done.stderr
 
 
+@pytest.mark.slow
 def test_serving_commands_need_none_of_the_training_packages(model: Path, tones: Path) -> None:
     assert earful("--help", blocked=TRAINING_ONLY).returncode == 0
     assert earful("train", "--help", blocked=TRAINING_ONLY).returncode == 0

@@ -117,6 +117,7 @@ def test_a_step_that_has_more_to_do_is_repeated_at_once(metrics: ServiceMetrics)
     assert len(calls) == 3
 
 
+@pytest.mark.slow
 def test_a_task_goes_on_after_errors_and_after_a_cancellation(metrics: ServiceMetrics) -> None:
     calls = []
 

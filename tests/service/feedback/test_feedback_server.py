@@ -86,6 +86,7 @@ def test_thousand_concurrent_posts_survive_a_kill(
     assert PASSWORD not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_acknowledged_feedback_survives_a_kill(model: Path, tmp_path: Path) -> None:
     path, acknowledged = tmp_path / "feedback.db", []
     with running_server(tmp_path, model, "--feedback", f"sqlite:///{path}") as server:
@@ -126,6 +127,7 @@ def test_acknowledged_feedback_survives_a_kill(model: Path, tmp_path: Path) -> N
             assert client.post(FEEDBACK_ROUTE, json=body).status_code == 200
 
 
+@pytest.mark.slow
 def test_lost_postgresql_connection_gives_503_and_recovers(
     new_postgres: str, model: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_unusable_database_stops_the_start_only_when_set_explicitly(
         Settings(model=model, feedback_url="off", save_recordings="all")
 
 
+@pytest.mark.slow
 def test_locked_database_gives_503_while_classification_continues(
     model: Path, tmp_path: Path, portal: BlockingPortal
 ) -> None:

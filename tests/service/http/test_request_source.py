@@ -187,6 +187,7 @@ def stream_handshake(server: RunningServer, *headers: str) -> RawResponse:
     return send_raw(server.url, head + UPGRADE + b"\r\n", seconds=0.5)
 
 
+@pytest.mark.slow
 def test_a_streams_handshake_is_checked_too(server: RunningServer) -> None:
     assert stream_handshake(server, "Host: localhost").status == 101
     assert stream_handshake(server, "Host: localhost", "Origin: http://localhost").status == 101

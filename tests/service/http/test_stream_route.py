@@ -145,6 +145,7 @@ def test_streams_above_the_limit_are_refused(server: RunningServer) -> None:
         assert exchange(again, OPENING, {"type": "end"})[-1]["type"] == "end"
 
 
+@pytest.mark.slow
 def test_a_stream_needs_a_key_if_keys_are_configured(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, EARFUL_API_KEYS=f"classify:{KEY}") as server:
         with open_stream(server) as socket:

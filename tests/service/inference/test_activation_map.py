@@ -33,7 +33,7 @@ from tests.fixtures.synthetic_audio import (
 )
 
 # On a busy machine the networks of the first test take minutes.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NETWORKS = ("cnn", "bcresnet", "tcresnet")
 
 
@@ -82,7 +82,6 @@ def clip_with_tone(label: str, start_seconds: float) -> Waveform:
     return overlay_at(tone(label, 0.3), start_seconds, noise(1.0, 0.002))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_map_in_the_file_averages_to_the_logits(
     located: dict[str, Classifier], runs: dict[str, Path], name: str
@@ -97,7 +96,6 @@ def test_the_map_in_the_file_averages_to_the_logits(
     np.testing.assert_allclose(torch.softmax(scaled, 1), classifier.run(clips), atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_model_file_has_its_two_outputs_and_the_same_answers(
     located: dict[str, Classifier], name: str, tmp_path: Path
@@ -115,7 +113,6 @@ def test_the_model_file_has_its_two_outputs_and_the_same_answers(
     assert np.array_equal(plain.run(clips), classifier.run(clips))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("start", [0.05, 0.65])
 @pytest.mark.parametrize("name", ["cnn", "bcresnet", "occlusion"])
 def test_a_tone_in_one_half_of_the_clip_has_most_of_the_map(
@@ -135,7 +132,6 @@ def test_a_tone_in_one_half_of_the_clip_has_most_of_the_map(
     assert columns[half].sum() > least * columns.sum()
 
 
-@pytest.mark.slow
 def test_a_map_of_several_rows_runs_from_low_to_high_frequencies(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -176,7 +172,6 @@ def test_values_between_positions_are_interpolated_and_constant_outside() -> Non
     assert values.tolist() == [[1, 1, 2, 5, 5]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("samples", [1, 2, 799, RATE_HZ, 5 * RATE_HZ])
 def test_recordings_of_any_length_have_a_map_of_at_most_a_clip(
     occluded: Classifier, located: dict[str, Classifier], samples: int
@@ -198,7 +193,6 @@ def test_the_score_is_that_of_the_clip(classifier: Classifier) -> None:
     )
 
 
-@pytest.mark.slow
 def test_a_map_that_does_not_fit_the_graph_is_an_error_of_the_map_only(
     located: dict[str, Classifier], tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ def test_a_pipe_in_the_place_of_the_aliases_is_refused_at_once(tmp_path: Path) -
     assert "it is a pipe, not a file" in tag.reason
 
 
+@pytest.mark.slow
 def test_an_error_of_a_version_ends_when_the_alias_goes_back(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path))
     files = {"model.onnx": SHIPPED_MODELS["digits-small"].read_bytes()}

@@ -66,6 +66,7 @@ def test_batched_predictions_equal_single_ones(classifier: Classifier) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_long_recording_gets_all_windows_without_blocking_others(classifier: Classifier) -> None:
     long = noise(300, 0.1)
     expected = classifier.classify([long])[0]

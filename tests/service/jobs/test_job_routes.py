@@ -160,6 +160,7 @@ def form_of(*parts: tuple[str, bytes], end: bytes = b"--x--\r\n") -> bytes:
     return b"".join(head % name.encode() + content + b"\r\n" for name, content in parts) + end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "content_type", "code"),
     [

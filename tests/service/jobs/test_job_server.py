@@ -29,6 +29,8 @@ from tests.service.server.test_lifecycle import (
     other_version,
 )
 
+pytestmark = pytest.mark.slow
+
 SHORT = wav(tone("mid"))
 
 
@@ -45,7 +47,6 @@ def events_of(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return [result["events"] for result in job["results"]]
 
 
-@pytest.mark.slow
 def test_whole_life_of_a_job(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -111,7 +112,6 @@ def test_deleting_stops_a_waiting_and_a_running_job(
     assert 'earful_jobs_finished_total{outcome="done"} 1.0' in metrics
 
 
-@pytest.mark.slow
 def test_job_continues_after_the_service_is_killed(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -136,7 +136,6 @@ def with_events(job: dict[str, Any], position: int) -> dict[str, Any] | None:
     return job if job["results"][position]["events"] else None
 
 
-@pytest.mark.slow
 def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -156,7 +155,6 @@ def test_sigterm_stops_a_job_at_once_and_the_next_start_continues(
     assert events_of(job) == [expected_events] * 3
 
 
-@pytest.mark.slow
 def test_another_worker_takes_up_the_job_of_a_killed_one(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -196,7 +194,6 @@ def is_upload(descriptor: Path, root: Path) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_two_workers_run_two_jobs_and_both_serve_every_job(
     model: Path, tmp_path: Path, recording: bytes, expected_events: list[dict[str, Any]]
 ) -> None:
@@ -214,7 +211,6 @@ def test_two_workers_run_two_jobs_and_both_serve_every_job(
     assert "job_lost" not in server.log.read_text()
 
 
-@pytest.mark.slow
 def test_file_is_answered_by_the_model_it_started_with(
     model: Path, tmp_path: Path, recording: bytes
 ) -> None:
@@ -317,7 +313,6 @@ def test_jobs_lie_in_the_database_of_feedback(model: Path, tmp_path: Path, jobs_
     engine.dispose()
 
 
-@pytest.mark.slow
 def test_replicas_with_folders_of_their_own_share_the_results(
     model: Path, tmp_path: Path, new_postgres: str, recording: bytes
 ) -> None:

@@ -228,6 +228,7 @@ def test_unusable_configuration_is_a_client_error(backend: Client, name: str) ->
         assert (response.status_code, code) == (400, "malformed_request")
 
 
+@pytest.mark.slow
 def test_deep_and_odd_configurations_are_read(backend: Client) -> None:
     deep = f"<View>{'<View>' * 50_000}{'</View>' * 50_000}{CONFIG[6:]}"
     assert parse_label_config(deep, ["low"])[0].name == "word"

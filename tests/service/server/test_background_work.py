@@ -84,6 +84,7 @@ def raise_once(patch: pytest.MonkeyPatch, owner: object, method: str, error: Bas
     patch.setattr(owner, method, fail_first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THREADS)
 @pytest.mark.parametrize("error", [SystemExit(1), KeyError("of a bug"), OSError("no disk")])
 def test_a_thread_that_is_ended_is_back(
@@ -140,6 +141,7 @@ def test_files_in_progress_fail_when_the_inference_thread_does(
     assert failures(service_client, "inference") == before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("garbage", [b"\xff\xfe\x00", b"[1, 2", b"{}", b'{"aliases": 7}'])
 def test_garbage_in_the_registry_is_survived(
     garbage: bytes, registry: Path, service_client: Client
@@ -159,6 +161,7 @@ def test_garbage_in_the_registry_is_survived(
     wait_until(lambda: {*service_client.get("/readyz").json()} == {"status", "model"})
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_read_stops_following_until_it_can(
     service_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_store_that_cannot_be_read_stops_following_until_it_can(
     assert failing(service_client, "model_watcher") == 0
 
 
+@pytest.mark.slow
 def test_a_hostile_version_is_kept_out_and_the_next_one_is_followed(
     registry: Path, service_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

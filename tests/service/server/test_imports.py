@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from earful.service.feedback.database import open_database
 from earful.service.feedback.database_url import DatabaseAddress
 
@@ -56,6 +58,7 @@ print(json.dumps([row.scores[0][0], answer["results"][0]["label"], sorted(loaded
 """
 
 
+@pytest.mark.slow
 def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SERVING, str(model), str(tones / "high.wav")]
     place = f"sqlite:///{tmp_path}/feedback.db"
@@ -70,6 +73,7 @@ def test_serving_loads_no_training_package(model: Path, tones: Path, tmp_path: P
     assert NEVER_WHILE_SERVING & set(loaded) == set()
 
 
+@pytest.mark.slow
 def test_serving_sends_no_telemetry(model: Path, tones: Path, tmp_path: Path) -> None:
     """ONNX Runtime's telemetry would write a device identifier into HOME."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_"))}

@@ -22,6 +22,8 @@ from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
 from tests.fixtures.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 CLASSIFY = "/v1/classify"
 # Each is a fresh process, which imports what it needs.
 TWO_WORKERS = pytest.param(2, marks=pytest.mark.slow)
@@ -109,7 +111,6 @@ def test_a_replaced_file_is_reloaded_without_losing_a_request(
             assert sorted(info) == ["0.0", "1.0"]
 
 
-@pytest.mark.slow
 def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "registry"))
     registry.register("tones", {"model.onnx": model.read_bytes()})
@@ -192,7 +193,6 @@ def test_ctrl_c_stops_it_with_a_line_and_exit_code_0(
     assert server.log.read_text().endswith("stopped serving\n")
 
 
-@pytest.mark.slow
 def test_metrics_sum_over_all_workers(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server:
         for _ in range(20):
@@ -245,7 +245,6 @@ def test_named_pipe_in_place_of_the_model_does_not_block(model: Path, tmp_path: 
         wait_until(lambda: client.get("/readyz").json()["model"]["created"].startswith("2030"))
 
 
-@pytest.mark.slow
 def test_gauges_of_a_dead_worker_are_dropped(model: Path, tmp_path: Path) -> None:
     with running_server(tmp_path, model, "--workers", 2) as server, server.client() as client:
 
@@ -275,7 +274,6 @@ def is_ready(client: httpx.Client) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_a_worker_that_cannot_start_does_not_end_the_others(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     with running_server(tmp_path, served, "--workers", 2) as server:

@@ -14,6 +14,7 @@ from tests.fixtures.server import listening_url, serve, serve_afresh
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, wav
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_answers_an_upload_and_stops_on_a_signal(
     model: Path, number: signal.Signals

@@ -11,6 +11,8 @@ from earful.models.registry.shipped import SHIPPED_MODELS
 from tests.fixtures.raw_http import HOST, open_socket
 from tests.fixtures.server import RunningServer, running_server
 
+pytestmark = pytest.mark.slow
+
 REQUEST = b"GET /livez HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 
 

@@ -11,7 +11,7 @@ from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import wav
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
+pytestmark = IN_CHROMIUM
 
 
 @pytest.fixture(scope="module")

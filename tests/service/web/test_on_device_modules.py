@@ -241,7 +241,6 @@ def lasting_scores(start: int, n_clips: int, seed: int) -> NDArray[np.float32]:
     return scores.astype(np.float32)
 
 
-@pytest.mark.slow
 def test_events_of_several_labels_are_the_same(page: Page, call: Call, chords: Chords) -> None:
     classifier = Classifier.open(chords.model)
     recording = scene(classifier.sample_rate_hz, 1.0, 5)

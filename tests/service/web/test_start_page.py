@@ -13,7 +13,7 @@ from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
 from tests.service.web.make_samples import DIGITS
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
+pytestmark = IN_CHROMIUM
 # A file that takes five seconds to send over the slowed connection.
 SLOW_BYTES_PER_SECOND, SLOW_FILE_BYTES = 200_000, 1_000_000
 Opened = Callable[..., AbstractContextManager[Page]]

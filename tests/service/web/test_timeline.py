@@ -21,7 +21,7 @@ from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
 from tests.fixtures.waiting import wait_until
 
-pytestmark = [*IN_CHROMIUM, pytest.mark.slow]
+pytestmark = IN_CHROMIUM
 LABELS = list(PITCHES_HZ)
 TONE_SECONDS = 0.4
 # (label, start in seconds) of the tones in 50 s of noise.

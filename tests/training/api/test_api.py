@@ -37,6 +37,7 @@ def home(tones_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_labels_become_an_evaluated_model(home: Path) -> None:
     run = earful.train(str(home / "dataset"), home / "run", model="cnn", dropout=0.1, **QUICK)
     assert isinstance(run, earful.TrainResult)

@@ -82,6 +82,7 @@ def test_vectors_are_computed_once_per_dataset(
     assert first.checkpoint.history[0].val_loss == third.checkpoint.history[0].val_loss
 
 
+@pytest.mark.slow
 def test_negatives_become_less_sure(dataset: Dataset, tmp_path: Path) -> None:
     shutil.copytree(dataset.folder, tmp_path / "noise")
     noise = open_dataset(tmp_path / "noise")
@@ -103,6 +104,7 @@ def test_negatives_become_less_sure(dataset: Dataset, tmp_path: Path) -> None:
     assert highest[1] < highest[0] - 0.1
 
 
+@pytest.mark.slow
 def test_an_encoder_file_and_its_head_become_one_model(
     dataset: Dataset, encoder_file: Path, tmp_path: Path
 ) -> None:

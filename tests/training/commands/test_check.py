@@ -109,6 +109,7 @@ def test_label_error_search_can_be_switched_off(faulty_csv: Path) -> None:
     assert "--no-wrong-labels" in found["label_errors"]["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "prelude", "message"),
     [
@@ -134,6 +135,7 @@ def test_check_runs_without_torch(faulty_csv: Path, flag: str, prelude: str, mes
     assert ("label_error" in {f["code"] for f in found["findings"]}) == by_spectrum
 
 
+@pytest.mark.slow
 def test_page_is_self_contained_and_escapes_names(faulty_csv: Path) -> None:
     page = faulty_csv.with_name("page.html")
     assert check(faulty_csv, "--html", page).exit_code == 1

@@ -41,6 +41,7 @@ def make_deep(tmp_path: Path) -> Iterator[MakeDeep]:
     subprocess.run(["rm", "-rf", tmp_path / "deep"], check=True)
 
 
+@pytest.mark.slow
 def test_a_deep_folder_is_listed(make_deep: MakeDeep) -> None:
     root = make_deep("d", LEVELS)
     inputs = list(find_inputs([str(root)]))

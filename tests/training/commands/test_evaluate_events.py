@@ -43,6 +43,7 @@ def digit_of(clip: Path, labels_csv: Path) -> str:
     return next(row[1] for row in rows if Path(row[0]).name == clip.name)
 
 
+@pytest.mark.slow
 def test_events_of_a_csv_and_of_a_track_are_matched_with_those_of_the_detector(
     earful: RunCommand, talk: Path, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def load_events(path: Path) -> list[SoundEvent]:
     return [SoundEvent(event.start, event.end, event.label) for event in events]
 
 
+@pytest.mark.slow
 def test_rows_of_background_are_no_events(earful: RunCommand, talk: Path, tmp_path: Path) -> None:
     rows = (talk / "events.csv").read_text() + "talk.wav,Silence,0,0.6\ntalk.wav,noise,0.1,0.5\n"
     (tmp_path / "events.csv").write_text(rows)
@@ -93,6 +95,7 @@ def test_rows_of_background_are_no_events(earful: RunCommand, talk: Path, tmp_pa
     assert (measured["background"], measured["overall"]["true"]) == (2, 20)
 
 
+@pytest.mark.slow
 def test_the_collar_decides_what_matches(earful: RunCommand, talk: Path) -> None:
     command = ("evaluate", SHIPPED_MODEL, talk / "talk.txt", "--events", "--json")
     counts = [
@@ -103,6 +106,7 @@ def test_the_collar_decides_what_matches(earful: RunCommand, talk: Path) -> None
     assert [count["hits"] for count in counts] == [counts[0]["hits"]] * 3
 
 
+@pytest.mark.slow
 def test_recordings_without_events_count_for_false_alarms(
     earful: RunCommand, talk: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +124,7 @@ def test_recordings_without_events_count_for_false_alarms(
     assert json.loads(track.stdout) == measured
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_listed_and_the_rest_is_measured(
     earful: RunCommand, talk: Path
 ) -> None:

@@ -18,6 +18,8 @@ from tests.fixtures.chords import Chords
 from tests.training.commands.conftest import RunCommand
 from tests.training.conftest import OTHER_WORDS, RATE_HZ
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:

@@ -13,6 +13,8 @@ from tests.fixtures.static_files import serve_folder
 from tests.fixtures.web_runtime import web_runtime_package
 from tests.training.commands.conftest import Home, RunCommand
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -31,7 +33,6 @@ def test_the_site_has_the_file_and_allows_what_int8_rounds(int8_model: Path, sit
 
 
 @pytest.mark.browser
-@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)")
 def test_a_browser_gives_the_scores_of_the_command(
     home: Home, int8_model: Path, site: Path

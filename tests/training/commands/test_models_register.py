@@ -17,6 +17,7 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(str(tmp_path / "registry"))
 
 
+@pytest.mark.slow
 def test_a_run_is_registered_with_its_own_dataset(
     home: Home, earful: RunCommand, registry: Registry
 ) -> None:
@@ -34,6 +35,7 @@ def test_a_run_is_registered_with_its_own_dataset(
     assert [row["retrain"] for row in rows] == ["yes", "yes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["deleted", "another", "unnamed"])
 def test_a_run_whose_dataset_cannot_be_used_is_registered_with_the_reason(
     home: Home, earful: RunCommand, registry: Registry, tmp_path: Path, what: str

@@ -19,6 +19,8 @@ from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
 from tests.fixtures.forked_command import ForkedCommand
 from tests.training.commands.conftest import Home, RunCommand
 
+pytestmark = pytest.mark.slow
+
 
 def next_commands(stderr: str) -> list[list[str]]:
     """The words of the commands below ``next:``, without ``earful``."""
@@ -276,7 +278,6 @@ def test_what_is_no_run_is_named_by_export_and_report(
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_knows_its_dataset(
     home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

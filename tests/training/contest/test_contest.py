@@ -64,6 +64,7 @@ def test_why_a_network_is_left_out_is_said(tones: Dataset) -> None:
     assert "encoder: it needs 7600 Hz or more, the dataset has 7000" in plain.left_out
 
 
+@pytest.mark.slow
 def test_folds_hold_out_every_clip_once_and_never_a_test_clip(tones: Dataset) -> None:
     assert needs_folds(tones)
     contest = hold_contest(tones, NO_AUXILIARY_DATA, seed=1)
@@ -88,6 +89,7 @@ def test_a_validation_part_of_its_own_is_used(tones: Dataset) -> None:
     assert contest.clips == len(dataset.rows("val"))
 
 
+@pytest.mark.slow
 def test_the_winner_is_fitted_to_all_clips_and_measured_on_folds(
     tones: Dataset, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_the_p_value_is_that_of_the_paired_test() -> None:
     assert _lead_p_value(one, one) == _lead_p_value(one) == 1.0
 
 
+@pytest.mark.slow
 def test_the_contest_is_kept_with_the_first_epoch(
     tones: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from earful.training.evaluation.candidates import comparison_table
 from earful.training.evaluation.comparison import compare
 from earful.training.evaluation.evaluator import evaluate_model
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"epochs": 1, "batch_size": 16}
 # A network with a setting of its own, and a baseline that is fitted in one go.
 NETWORKS = ["cnn:norm=batch", "logistic"]

@@ -75,6 +75,7 @@ def test_impossible_folds_are_refused(
         speaker_folds(labels, speakers, n_folds)
 
 
+@pytest.mark.slow
 def test_all_folds_are_trained_reported_and_resumed(
     tones: Dataset, other_tones: Dataset, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_all_folds_are_trained_reported_and_resumed(
     assert "mean" in result.text()
 
 
+@pytest.mark.slow
 def test_the_datasets_own_folds_are_tested_in_turn(tones: Dataset, tmp_path: Path) -> None:
     folds = [str(8 + n % 3) for n in range(60)]
     own = replace(tones, clips=tones.clips.assign(fold=folds))
@@ -106,6 +108,7 @@ def test_a_dataset_without_folds_is_refused(tones: Dataset, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_finished_folds_of_another_split_are_not_reused(tones: Dataset, tmp_path: Path) -> None:
     quick = replace(QUICK, epochs=1)
     cross_validate(tones, tmp_path, quick, folds=2)
@@ -145,6 +148,7 @@ def test_test_clips_are_refused_as_extra_clips(tones: Dataset, tmp_path: Path) -
         fit(tones, tmp_path, QUICK, auxiliary=AuxiliaryData(extra=tones))
 
 
+@pytest.mark.slow
 def test_augmented_training_resumes_to_the_same_weights(tones: Dataset, tmp_path: Path) -> None:
     """With EMA, mixup and a schedule: all of it depends only on (seed, epoch, step)."""
 

@@ -121,6 +121,7 @@ def test_an_event_with_several_labels_is_one_of_each() -> None:
     }
 
 
+@pytest.mark.slow
 def test_thousands_of_close_events_are_matched() -> None:
     """In pairs they would be a hundred million comparisons of one assignment."""
     true = [SoundEvent(n * 0.36, n * 0.36 + 0.2, "a") for n in range(10_000)]

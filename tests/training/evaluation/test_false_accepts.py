@@ -61,6 +61,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_false_accepts_are_the_events_of_the_detector(
     classifier: Classifier, recording: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_false_accepts_are_the_events_of_the_detector(
         assert expected
 
 
+@pytest.mark.slow
 def test_short_clips_are_one_stream_with_pauses(
     classifier: Classifier, spoken_words: Path, recording: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_short_clips_are_one_stream_with_pauses(
     assert both.seconds == pytest.approx(alone.seconds + 90)
 
 
+@pytest.mark.slow
 def test_segments_of_a_csv_are_clips_or_streams_by_their_length(
     classifier: Classifier, recording: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +129,7 @@ def test_segments_of_a_csv_are_clips_or_streams_by_their_length(
     )
 
 
+@pytest.mark.slow
 def test_a_recording_that_ends_too_early_counts_for_nothing(
     classifier: Classifier, recording: Path, tmp_path: Path
 ) -> None:
@@ -234,6 +238,7 @@ def test_other_segments_of_a_labelled_file_are_negatives(tmp_path: Path, recordi
         without_copies(found, labelled)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_recording(classifier: Classifier, tmp_path: Path) -> None:
     sound = np.zeros(12 * 60 * RATE_HZ, np.float32)
     sound[: 2 * RATE_HZ] = clicks(2, seed=6)

@@ -34,6 +34,8 @@ from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, save_checkpoint
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, one_torch_thread, overlay_at, tone
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"

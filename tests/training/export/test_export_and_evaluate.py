@@ -61,6 +61,7 @@ def graph(uncalibrated: WaveformClassifier) -> bytes:
     return to_onnx(uncalibrated)[0].SerializeToString()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "features", "options", "clips"), NETWORKS)
 def test_onnx_equals_pytorch_at_any_batch_size(
     request: pytest.FixtureRequest,

@@ -22,6 +22,8 @@ from earful.training.baselines.fit import fit_baseline
 from earful.training.config.train_config import default_config
 from earful.training.export.export import OPSET, PARITY_BATCHES
 
+pytestmark = pytest.mark.slow
+
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("cnn", {"norm": "group", "activation": "prelu"}),
     ("convrnn", {"layers": 2}),

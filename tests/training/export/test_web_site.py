@@ -243,6 +243,7 @@ def test_the_flag_alone_is_refused(tmp_path: Path) -> None:
     assert "--web-runtime is for --target web" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_site_of_a_shipped_model(tmp_path: Path) -> None:
     package = web_runtime_package()
     done = earful(

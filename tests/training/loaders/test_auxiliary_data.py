@@ -87,6 +87,7 @@ def test_calibration_uses_the_augmented_split(tones: Dataset) -> None:
     assert torch.equal(changed, features_of(augmented_features(tones, augmenting, "val", CPU)))
 
 
+@pytest.mark.slow
 def test_labels_of_the_dataset_are_refused_as_negatives(
     tones: Dataset, other_tones: Dataset, negatives: Dataset, tmp_path: Path
 ) -> None:

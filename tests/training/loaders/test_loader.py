@@ -52,6 +52,7 @@ def test_memory_mapped_clips_equal_in_memory_clips(
     assert torch.equal(in_memory[1], memory_mapped[1])
 
 
+@pytest.mark.slow
 def test_strong_augmentation_is_louder_and_requires_augmentation(tones: Dataset) -> None:
     strong = replace(AUGMENTED, mixup=0.0, augment_strength="strong")
     assert strong.augment_config() == STRONG_AUGMENTATION
@@ -86,6 +87,7 @@ def test_int16_and_float_clips_are_gathered_together() -> None:
         np.testing.assert_array_equal(gathered.numpy(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SMAPS.is_file(), reason="only Linux reports resident memory of a file")
 def test_mapped_pages_are_released_after_reading(tmp_path: Path) -> None:
     values = np.random.default_rng(0).standard_normal((4096, 1024)).astype(np.float32)  # 16 MiB

@@ -69,6 +69,7 @@ def features_on_cuda(dataset: Dataset) -> object:
     return stored_features(dataset, TrainConfig(), "train", CUDA).features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", ["mild", "default", "strong"])
 def test_augmented_waveforms(short_tones: Dataset, strength: AugmentStrength) -> None:
     config = replace(AUGMENTED, augment_strength=strength)
@@ -77,6 +78,7 @@ def test_augmented_waveforms(short_tones: Dataset, strength: AugmentStrength) ->
     )
 
 
+@pytest.mark.slow
 def test_background_and_clips_without_a_label(short_tones: Dataset) -> None:
     """Half of the clips are background, and the last ten are negatives."""
 
@@ -90,6 +92,7 @@ def test_background_and_clips_without_a_label(short_tones: Dataset) -> None:
     assert_batches_equal_the_cpu(loader)
 
 
+@pytest.mark.slow
 def test_augmented_validation_clips(short_tones: Dataset) -> None:
     expected = augmented_features(short_tones, AUGMENTED, "val", CPU)
     with claimed_cuda():

@@ -38,6 +38,7 @@ def figure(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_labels", [2, 4, 30])
 def test_long_names_and_title_are_whole_without_a_warning(
     n_labels: int, figure: list[Figure], tmp_path: Path, caplog: pytest.LogCaptureFixture

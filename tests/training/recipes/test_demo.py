@@ -15,6 +15,8 @@ from earful.training.cli import build_app
 from earful.training.recipes import demo
 from earful.training.recipes.demo import run_demo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +42,6 @@ def test_demo_writes_a_model_and_prints_each_step(demo_folder: Path) -> None:
     assert "accuracy" in output
 
 
-@pytest.mark.slow
 def test_a_demo_runs_again_into_the_same_folder(
     demo_folder: Path, tones_csv: Path, tmp_path: Path
 ) -> None:
@@ -67,7 +68,6 @@ def test_unreadable_csv_leaves_the_earlier_demo(
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
-@pytest.mark.slow
 def test_file_with_several_clips_is_not_classified_as_one(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +81,6 @@ def test_file_with_several_clips_is_not_classified_as_one(
     assert "Evaluate the file" in output
 
 
-@pytest.mark.slow
 def test_split_column_without_test_rows_is_reported(
     tones_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +95,6 @@ def test_split_column_without_test_rows_is_reported(
     assert "nothing is evaluated" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_demo_synthesizes_custom_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

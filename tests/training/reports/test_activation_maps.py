@@ -89,6 +89,7 @@ def test_integrated_gradients_add_up_to_the_rise_of_the_logit(
         assert shares.sum() == pytest.approx(float(rise[0, label]), rel=0.05, abs=0.05)
 
 
+@pytest.mark.slow
 def test_clips_are_the_surest_errors_and_one_of_each_label(tones: Dataset, tmp_path: Path) -> None:
     train_run(tones, tmp_path / "run", replace(CONFIG, epochs=1))
     run = read_run(tmp_path / "run")
@@ -127,6 +128,7 @@ def test_the_picture_is_bright_where_the_network_listened() -> None:
     assert parts[1][1] > 3 * max(parts[0][0], parts[0][1], parts[1][0])
 
 
+@pytest.mark.slow
 def test_a_filter_for_high_bins_is_excited_by_high_tones(
     trained: TrainedNetwork, tones: Dataset
 ) -> None:
@@ -167,6 +169,7 @@ def test_filters_are_thinned_out_evenly_to_fit(trained: TrainedNetwork, tones: D
     assert numbers[-1] > 0.7 * complete.total
 
 
+@pytest.mark.slow
 def test_a_fitted_baseline_says_that_it_has_no_map(tones: Dataset, tmp_path: Path) -> None:
     train_run(tones, tmp_path / "run", default_config("majority"))
     options = RunReportOptions(tones.folder, noise_test=False)

@@ -37,6 +37,7 @@ def test_every_template_has_the_policy() -> None:
         assert re.search(r"\son[a-z]+=", text) is None, f"{name}: the policy runs no handler"
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_browser_runs_nothing_that_is_injected(
     browser: "Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -79,6 +80,7 @@ def wait_until(page: "Page", expression: str) -> None:
         page.wait_for_timeout(50)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_report_breaks_no_rule_of_its_own(
     browser: "Browser", tmp_path: Path, write_wav: Callable[..., Path]

@@ -41,6 +41,8 @@ from earful.training.trainer.layer_health import LayerHealth
 from earful.training.trainer.trainer import fit
 from tests.fixtures.chords import Chords
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 

@@ -33,6 +33,7 @@ def test_weights_are_the_mean_and_calibrated_anew(tones: Dataset, tmp_path: Path
     assert exported.metadata.metrics["test"]["accuracy"] == metrics["test"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_runs_of_other_networks_are_refused(tones: Dataset, tmp_path: Path) -> None:
     train_run(tones, tmp_path / "a", QUICK)
     train_run(tones, tmp_path / "b", replace(QUICK, options={"width": 24}))

@@ -210,6 +210,7 @@ def test_augmented_clips_are_learned(
     assert device == "cpu" or (result.checkpoint.best.val_accuracy or 0) >= 0.8
 
 
+@pytest.mark.slow
 @on_each_device
 def test_features_are_learned(tones: Dataset, tmp_path: Path, device: TrainingDevice) -> None:
     epochs = 30 if device == "cuda" else 15

@@ -86,6 +86,7 @@ def test_every_training_option_learns(
     assert result.checkpoint.best.val_accuracy >= 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "clips"), [("cnn", "short_tones"), ("crnn", "brief_tones")])
 def test_lbfgs_trains_convolutional_networks(
     request: pytest.FixtureRequest, tmp_path: Path, model: str, clips: str
@@ -203,6 +204,7 @@ def test_late_out_of_memory_loses_only_that_epoch(
     assert again.checkpoint.config.shards == late.checkpoint.config.shards == 2
 
 
+@pytest.mark.slow
 def test_tcresnet_of_an_earlier_version_resumes(short_tones: Dataset, tmp_path: Path) -> None:
     """Its convolutions over time had no axis of bins, and their optimizer's state neither."""
     config = TrainConfig(model="tcresnet", epochs=2, batch_size=16, options={"dropout": 0.0})
@@ -280,6 +282,7 @@ def test_config_adapts_to_multi_label_data_and_several_processes(tones: Dataset)
         fit(several, Path("nowhere"), TrainConfig())
 
 
+@pytest.mark.slow
 def test_suggested_learning_rate_trains(tones: Dataset, tmp_path: Path) -> None:
     rate_curve = find_learning_rate(tones, QUICK, steps=120)
     assert 1e-4 < rate_curve.suggested < 1

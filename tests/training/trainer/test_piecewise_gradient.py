@@ -50,6 +50,7 @@ def clear(module: LossModule) -> None:
         weights.grad = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clips", [20, 64, 3 * PIECE_CLIPS + 5])
 @pytest.mark.parametrize("model", IN_PIECES)
 def test_pieces_add_up_to_the_gradient_of_the_batch(model: str, clips: int) -> None:
@@ -71,6 +72,7 @@ def test_pieces_add_up_to_the_gradient_of_the_batch(model: str, clips: int) -> N
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", IN_PIECES)
 def test_dropout_repeats_for_any_number_of_threads(model: str) -> None:
     found = []

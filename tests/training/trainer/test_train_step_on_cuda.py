@@ -125,6 +125,7 @@ def devices(tensors: Iterable[Tensor]) -> set[str]:
     return {tensor.device.type for tensor in tensors}
 
 
+@pytest.mark.slow
 @of_each_network
 def test_an_epoch_of_each_network_equals_the_cpu(short_tones: Dataset, model: str) -> None:
     assert_equals_the_cpu(short_tones, replace(without_dropout(model), **EVERYTHING))
@@ -149,6 +150,7 @@ def test_each_network_trains_with_its_own_settings_on_cuda(
     assert 0 < loss < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 def test_each_optimizer_keeps_its_state_on_cuda(short_tones: Dataset, optimizer: Optimizer) -> None:
     # A step of L-BFGS evaluates its batch up to 25 times.

@@ -58,6 +58,7 @@ def test_a_network_learns_three_tones(
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
 
 
+@pytest.mark.slow
 def test_validation_loss_is_on_augmented_validation_clips(tones: Dataset, tmp_path: Path) -> None:
     """The validation accuracy is on clean clips."""
     config = replace(default_config("tcresnet"), epochs=2, batch_size=16, augment_strength="strong")
@@ -76,6 +77,7 @@ def test_validation_loss_is_on_augmented_validation_clips(tones: Dataset, tmp_pa
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in last.history)
 
 
+@pytest.mark.slow
 def test_the_report_is_complete(tones: Dataset, tmp_path: Path) -> None:
     write_report(tones, tmp_path, fit(tones, tmp_path, SHORT))
     written = json.loads((tmp_path / "metrics.json").read_text())
@@ -86,6 +88,7 @@ def test_the_report_is_complete(tones: Dataset, tmp_path: Path) -> None:
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_autoencoder_is_trained_and_resumed_and_has_no_accuracy(
     tones: Dataset, tmp_path: Path
 ) -> None:
@@ -125,6 +128,7 @@ def test_autoencoder_is_trained_and_resumed_and_has_no_accuracy(
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     tones: Dataset, tmp_path: Path
 ) -> None:
@@ -134,6 +138,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     assert not same_weights(tmp_path / "a" / LAST_CHECKPOINT, tmp_path / "c" / LAST_CHECKPOINT)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_run_equals_an_uninterrupted_one(
     tones: Dataset, tmp_path: Path
 ) -> None:

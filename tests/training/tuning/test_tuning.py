@@ -173,6 +173,7 @@ def test_labels_of_a_single_speaker_keep_the_validation_split(
 # --- the search ---
 
 
+@pytest.mark.slow
 def test_resumed_search_equals_an_uninterrupted_one(tones: Dataset, tmp_path: Path) -> None:
     whole = run_search(make_search(tones, tmp_path / "whole"), 3)
     run_search(make_search(tones, tmp_path / "cut"), 1)
@@ -215,6 +216,7 @@ def test_trial_is_claimed_before_anything_else(tones: Dataset, tmp_path: Path) -
     assert seen == [([0], True)]
 
 
+@pytest.mark.slow
 def test_only_the_checkpoint_of_the_best_trial_is_kept(tones: Dataset, tmp_path: Path) -> None:
     search = make_search(tones, tmp_path, epochs=2)
     study = run_search(search, 3)
@@ -228,6 +230,7 @@ def test_only_the_checkpoint_of_the_best_trial_is_kept(tones: Dataset, tmp_path:
     assert found.config == checkpoint.config
 
 
+@pytest.mark.slow
 def test_diverging_trial_is_recorded_and_the_search_continues(
     tones: Dataset, tmp_path: Path
 ) -> None:
@@ -243,6 +246,7 @@ def test_search_with_failed_trials_only_reports_the_reason(tones: Dataset, tmp_p
         run_search(make_search(tones, tmp_path, "learning_rate=1e30,1e31"), 2)
 
 
+@pytest.mark.slow
 def test_trial_worse_than_the_median_is_stopped_early(tones: Dataset, tmp_path: Path) -> None:
     search = replace(make_search(tones, tmp_path, epochs=9), pruner="median")
     study = open_study(
@@ -340,6 +344,7 @@ def tune(tones: Dataset, tmp_path: Path) -> RunTune:
     return run
 
 
+@pytest.mark.slow
 def test_tune_command_writes_tables_plot_and_a_train_command(tune: RunTune, tmp_path: Path) -> None:
     done = tune(
         "--trials", "4", "--epochs", "1", "--json", "--search", "dropout=0,0.3", "--retrain"
@@ -388,6 +393,7 @@ def test_network_without_labels_and_missing_device_are_refused(
     assert not (tmp_path / STUDY_FILENAME).exists()
 
 
+@pytest.mark.slow
 def test_the_penalty_of_the_frozen_encoder_is_searched(tune: RunTune, tmp_path: Path) -> None:
     assert tune("--model", "encoder", "--trials", "2").exit_code == 0
     best = json.loads((tmp_path / "t" / "best.json").read_text())
@@ -404,6 +410,7 @@ def test_fitted_baseline_is_refused_before_anything_else(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_multi_label_data_is_trained_with_bce_by_default(chords: Chords, tmp_path: Path) -> None:
     def tune(out: str, *options: str) -> Result:
         command = ["tune", str(chords.dataset), "--out", str(tmp_path / out), *options]

@@ -66,8 +66,8 @@ def exports(
     network: str = request.param
     folder = tmp_path_factory.mktemp(network)
     run = folder / "run"
-    # Until it tells the labels apart: scores that are all the same would prove nothing, and those of
-    # an undecided network change most where INT8 rounds.
+    # Until it tells the labels apart: scores that are all the same would prove nothing, and INT8
+    # changes those of an undecided network most.
     some = ("--epochs", EPOCHS[network], "--batch-size", 16, "--device", "cpu")
     trained = earful("train", home.dataset, "--out", run, "--model", network, *some)
     assert trained.exit_code == 0, trained.output

@@ -28,6 +28,7 @@ def speakers(clips: tuple[Clip, ...]) -> set[str]:
     return {clip.speaker for clip in clips}
 
 
+@pytest.mark.slow
 def test_validation_speakers_are_strangers(fsdd: Path) -> None:
     clips = read_digits(fsdd, VOICES).clips
     parts = {split: tuple(c for c in clips if c.split == split) for split in ("train", "val")}

@@ -58,6 +58,7 @@ def test_output_of_a_failing_engine_is_quoted() -> None:
         voices._run("sh", "-c", "echo no such voice >&2; exit 3")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("festival") is None or not Path("/usr/share/festival/voices/english").is_dir(),
     reason="needs festival and festvox-kdlpc16k",

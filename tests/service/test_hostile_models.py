@@ -161,10 +161,11 @@ def test_a_model_that_never_ends_ends_the_command(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     "change",
-    [loops_on(other_input_only=True), pytest.param(one_endless_node, marks=pytest.mark.slow)],
+    [loops_on(other_input_only=True), one_endless_node],
 )
 def test_a_signal_ends_the_command_while_a_model_loops(
     change: Callable[[onnx.ModelProto], None], number: signal.Signals, tmp_path: Path

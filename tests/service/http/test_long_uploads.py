@@ -26,6 +26,8 @@ from tests.fixtures.waiting import wait_until
 from tests.service.batch.conftest import day
 from tests.service.conftest import Client
 
+pytestmark = pytest.mark.slow
+
 URL = "/v1/classify"
 
 
@@ -183,7 +185,6 @@ def test_silence_and_clipping_throughout(client: Client) -> None:
     assert loud["seconds"] == 30
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("content", [wav(day()), LONG], ids=["memory", "temporary file"])
 def test_recording_cut_off_gives_the_events_before_and_the_error(
     client: Client, content: bytes
@@ -250,7 +251,6 @@ def test_temporary_files_are_limited(open_client: Callable[..., Client], model: 
     assert (budget.bytes_held, budget.bytes_spooled, budget.files_spooled) == (0, 0, 0)
 
 
-@pytest.mark.slow
 def test_deadline_grows_with_the_recording(open_client: Callable[..., Client], model: Path) -> None:
     short = {"deadline_seconds": 0.2, "deadline_per_audio_second": 0.0}
     answer = open_client(model=model, **short).post(URL, content=wav(minutes_of_tones(20)))
@@ -297,7 +297,6 @@ def start_upload(server: RunningServer, n_declared: int) -> socket.socket:
     return connection
 
 
-@pytest.mark.slow
 def test_slow_sender_of_a_long_upload_is_refused(server: RunningServer) -> None:
     with start_upload(server, 100_000_000) as connection:
         connection.sendall(LONG)
@@ -311,7 +310,6 @@ def test_slow_sender_of_a_long_upload_is_refused(server: RunningServer) -> None:
     assert wait_until(lambda: spooled_files(server) == 0)
 
 
-@pytest.mark.slow
 def test_client_that_leaves_stops_the_work(server: RunningServer) -> None:
     hour = wav(minutes_of_tones(55))
     with start_upload(server, len(hour)) as connection:
@@ -340,7 +338,6 @@ def codes(server: RunningServer) -> set[str]:
     return {str(line.get("status")) for line in lines}
 
 
-@pytest.mark.slow
 def test_full_disk_is_a_clean_error(model: Path, tmp_path: Path) -> None:
     """A limit on the size of files acts as a disk that is full."""
 
@@ -356,7 +353,6 @@ def test_full_disk_is_a_clean_error(model: Path, tmp_path: Path) -> None:
         assert spooled_files(server) == 0
 
 
-@pytest.mark.slow
 def test_short_files_are_answered_while_several_long_ones_are(server: RunningServer) -> None:
     with ThreadPoolExecutor() as pool, server.client() as client:
         hour = wav(minutes_of_tones(10))
@@ -374,7 +370,6 @@ def test_short_files_are_answered_while_several_long_ones_are(server: RunningSer
     assert len(events[0]) > 200
 
 
-@pytest.mark.slow
 def test_shutdown_ends_long_recordings_with_an_answer(model: Path, tmp_path: Path) -> None:
     with (
         running_server(tmp_path, model, EARFUL_DRAIN_SECONDS="1") as server,

@@ -25,6 +25,8 @@ from tests.fixtures.raw_http import (
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET /livez HTTP/1.1\r\n" + HOST
 CHUNKED = b"POST /v1/classify HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 MODEL = SHIPPED_MODEL.with_name("digits-small.onnx")
@@ -119,7 +121,6 @@ def test_trailers_are_not_headers(server: RunningServer) -> None:
     assert send_raw(server.url, request).status == 415
 
 
-@pytest.mark.slow
 def test_a_head_must_be_complete_in_time(server: RunningServer) -> None:
     with open_socket(server.url) as connection:
         connection.sendall(GET)
@@ -133,7 +134,6 @@ def test_a_head_must_be_complete_in_time(server: RunningServer) -> None:
     assert closed_connections(server, "slow_headers") >= 1
 
 
-@pytest.mark.slow
 def test_a_pause_of_the_server_is_not_blamed_on_its_clients(server: RunningServer) -> None:
     with open_socket(server.url) as connection:
         connection.sendall(GET)
@@ -145,7 +145,6 @@ def test_a_pause_of_the_server_is_not_blamed_on_its_clients(server: RunningServe
         assert exchange(connection, b"\r\n", seconds=30).status == 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -161,7 +160,6 @@ def test_silent_connections_are_closed(server: RunningServer, request_bytes: byt
     assert response.statuses == ([200] if request_bytes else [])
 
 
-@pytest.mark.slow
 def test_a_body_in_drops_that_no_route_reads_ends(server: RunningServer) -> None:
     with open_socket(server.url) as connection:
         connection.sendall(GET + b"Content-Length: 1000000\r\n\r\n")
@@ -171,7 +169,6 @@ def test_a_body_in_drops_that_no_route_reads_ends(server: RunningServer) -> None
             assert time.monotonic() - started < 30
 
 
-@pytest.mark.slow
 def test_a_client_that_does_not_read_is_disconnected(server: RunningServer) -> None:
     before = closed_connections(server, "not_reading")
     # More than the system holds for the client.
@@ -214,7 +211,6 @@ def test_idle_connections_are_closed_for_new_ones(server: RunningServer) -> None
     assert closed_connections(server, "idle") > before
 
 
-@pytest.mark.slow
 def test_uploads_that_have_stopped_make_room_for_others(tmp_path: Path) -> None:
     # The deadline of the uploads would make room too, but after the test has failed.
     limits = LIMITS | {"EARFUL_DEADLINE_SECONDS": "250"}
@@ -234,7 +230,6 @@ def begin_uploads(server: RunningServer, stack: ExitStack) -> None:
         assert connection.recv(99).startswith(b"HTTP/1.1 100")  # its body is awaited
 
 
-@pytest.mark.slow
 def test_no_route_takes_an_endless_or_a_slow_body(server: RunningServer) -> None:
     with server.client() as client:
         paths = client.get("/openapi.json").json()["paths"]
@@ -273,7 +268,6 @@ def send_slow_body(url: str, method: str, path: str) -> RawResponse:
         return response
 
 
-@pytest.mark.slow
 def test_running_out_of_files_is_reported_and_passes(tmp_path: Path) -> None:
     with running_server(tmp_path, MODEL) as server:
         pid = server.process.pid

@@ -22,6 +22,8 @@ from earful.training.metrics.paired_accuracy import PairedAccuracy
 from earful.training.trainer.checkpoint import METRICS_FILENAME
 from tests.training.commands.conftest import Home, RunCommand
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_is_smaller_and_scores_nearly_the_same(home: Home, int8_model: Path) -> None:
     assert int8_model.stat().st_size < 0.8 * home.model.stat().st_size
@@ -54,7 +56,6 @@ def test_the_file_says_what_it_is(home: Home, int8_model: Path) -> None:
     assert open_bundle(home.model).metadata.quantization is None
 
 
-@pytest.mark.slow
 def test_a_model_that_loses_too_much_is_not_written(
     home: Home, earful: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +74,6 @@ def test_a_loss_counts_in_points_and_by_the_paired_test() -> None:
         check_accuracy_drop(dataclasses.replace(fair, lost=10), 0.5)
 
 
-@pytest.mark.slow
 def test_the_run_keeps_the_figures_and_its_report_shows_them(
     home: Home, int8_model: Path, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -99,7 +99,6 @@ def test_the_run_keeps_the_figures_and_its_report_shows_them(
     assert f"as INT8 ({int8_model.name})" in text
 
 
-@pytest.mark.slow
 def test_figures_of_another_epoch_are_not_shown_and_damaged_ones_are_told(
     int8_model: Path, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -126,7 +125,6 @@ def report(earful: RunCommand, run: Path) -> str:
     return (run / "report.html").read_text("utf-8")
 
 
-@pytest.mark.slow
 def test_an_unfinished_run_is_said_to_be_one_and_its_test_part_is_not_used(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -142,7 +140,6 @@ def test_an_unfinished_run_is_said_to_be_one_and_its_test_part_is_not_used(
     assert "<td>INT8</td>" in report(earful, run)
 
 
-@pytest.mark.slow
 def test_a_run_that_can_only_be_read_is_exported_and_that_it_was_not_noted_is_said(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:
@@ -167,7 +164,6 @@ def test_data_that_do_not_fit_are_refused(home: Home, earful: RunCommand, tmp_pa
     assert "--data is for --int8 and --target tflite" in str(without.exception)
 
 
-@pytest.mark.slow
 def test_a_network_without_layers_to_quantise_is_refused(
     home: Home, earful: RunCommand, tmp_path: Path
 ) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.training.evaluation.event_metrics import SoundEvent
 from tests.benchmarks.compose_recordings import compose_all
 from tests.benchmarks.event_ways import WAYS, by_job, by_python, by_upload
+
+MODEL = SHIPPED_MODELS["digits-small"]  # the faster one
 
 pytestmark = pytest.mark.slow
 
@@ -21,17 +23,17 @@ def recording(fsdd: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def events(recording: Path) -> list[SoundEvent]:
-    return by_python(SHIPPED_MODEL, recording)
+    return by_python(MODEL, recording)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "python"])
 def test_events_are_those_of_python(recording: Path, events: list[SoundEvent], way: str) -> None:
     assert len(events) > 100
-    assert WAYS[way](SHIPPED_MODEL, recording) == events
+    assert WAYS[way](MODEL, recording) == events
 
 
 def test_short_recording_is_one_event_by_upload_and_by_job(fsdd: Path) -> None:
     clip = fsdd / "recordings" / "7_theo_3.wav"
-    [event] = by_upload(SHIPPED_MODEL, clip)
+    [event] = by_upload(MODEL, clip)
     assert (event.start_seconds, event.label) == (0.0, "7")
-    assert by_job(SHIPPED_MODEL, clip) == [event]
+    assert by_job(MODEL, clip) == [event]

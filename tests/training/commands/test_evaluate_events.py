@@ -9,11 +9,13 @@ import soundfile
 
 from earful.data.annotations.audacity import track_line
 from earful.data.errors import EarfulError
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.api.model import load
 from earful.training.evaluation.event_metrics import SoundEvent, match_events, within_collar
 from tests.training.commands.conftest import RunCommand
 from tests.training.conftest import RATE_HZ
+
+MODEL = SHIPPED_MODELS["digits-small"]  # the faster one
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +49,10 @@ def digit_of(clip: Path, labels_csv: Path) -> str:
 def test_events_of_a_csv_and_of_a_track_are_matched_with_those_of_the_detector(
     earful: RunCommand, talk: Path, tmp_path: Path
 ) -> None:
-    command = ("evaluate", SHIPPED_MODEL, talk / "events.csv", "--events")
+    command = ("evaluate", MODEL, talk / "events.csv", "--events")
     measured = json.loads(earful(*command, "--json", "--out", tmp_path / "report").stdout)
     assert json.loads((tmp_path / "report" / "evaluation.json").read_text()) == measured
-    track = earful("evaluate", SHIPPED_MODEL, talk / "talk.txt", "--events", "--json")
+    track = earful("evaluate", MODEL, talk / "talk.txt", "--events", "--json")
     assert json.loads(track.stdout) == measured
 
     found = load_events(talk / "talk.wav")
@@ -81,7 +83,7 @@ def test_events_of_a_csv_and_of_a_track_are_matched_with_those_of_the_detector(
 
 
 def load_events(path: Path) -> list[SoundEvent]:
-    events = load(SHIPPED_MODEL).events(path)
+    events = load(MODEL).events(path)
     return [SoundEvent(event.start, event.end, event.label) for event in events]
 
 
@@ -89,7 +91,7 @@ def load_events(path: Path) -> list[SoundEvent]:
 def test_rows_of_background_are_no_events(earful: RunCommand, talk: Path, tmp_path: Path) -> None:
     rows = (talk / "events.csv").read_text() + "talk.wav,Silence,0,0.6\ntalk.wav,noise,0.1,0.5\n"
     (tmp_path / "events.csv").write_text(rows)
-    command = ("evaluate", SHIPPED_MODEL, tmp_path / "events.csv", "--events", "--audio-dir", talk)
+    command = ("evaluate", MODEL, tmp_path / "events.csv", "--events", "--audio-dir", talk)
     assert "left out: 2 rows whose label means background" in earful(*command).stdout
     measured = json.loads(earful(*command, "--json").stdout)
     assert (measured["background"], measured["overall"]["true"]) == (2, 20)
@@ -97,7 +99,7 @@ def test_rows_of_background_are_no_events(earful: RunCommand, talk: Path, tmp_pa
 
 @pytest.mark.slow
 def test_the_collar_decides_what_matches(earful: RunCommand, talk: Path) -> None:
-    command = ("evaluate", SHIPPED_MODEL, talk / "talk.txt", "--events", "--json")
+    command = ("evaluate", MODEL, talk / "talk.txt", "--events", "--json")
     counts = [
         json.loads(earful(*command, "--collar", seconds).stdout) for seconds in (0.001, 0.2, 5)
     ]
@@ -112,15 +114,13 @@ def test_recordings_without_events_count_for_false_alarms(
 ) -> None:
     (tmp_path / "events.csv").write_text("filename,label,start,end\ntalk.wav,,,\n")
     arguments = ("--events", "--json", "--audio-dir", talk)
-    measured = json.loads(
-        earful("evaluate", SHIPPED_MODEL, tmp_path / "events.csv", *arguments).stdout
-    )
+    measured = json.loads(earful("evaluate", MODEL, tmp_path / "events.csv", *arguments).stdout)
     found = load_events(talk / "talk.wav")
     assert measured["overall"]["recall"] is None
     assert measured["overall"]["precision"] == 0
     assert measured["overall"]["false_alarms"] == len(found) > 0
     (tmp_path / "talk.txt").write_text("")
-    track = earful("evaluate", SHIPPED_MODEL, tmp_path / "talk.txt", *arguments)
+    track = earful("evaluate", MODEL, tmp_path / "talk.txt", *arguments)
     assert json.loads(track.stdout) == measured
 
 
@@ -140,14 +140,12 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_measured(
         "broken.wav,3,1,2": "unsupported_format",
     }
     (talk / "bad.csv").write_text("\n".join([*lines, *bad]))
-    result = earful("evaluate", SHIPPED_MODEL, talk / "bad.csv", "--events", "--json")
+    result = earful("evaluate", MODEL, talk / "bad.csv", "--events", "--json")
     assert result.exit_code == 1
     measured = json.loads(result.stdout)
     assert sorted(row["code"] for row in measured["failed"]) == sorted(bad.values())
     assert {row["line"] for row in measured["failed"]} >= {22, 23, 24, 25, 26}
-    good = json.loads(
-        earful("evaluate", SHIPPED_MODEL, talk / "events.csv", "--events", "--json").stdout
-    )
+    good = json.loads(earful("evaluate", MODEL, talk / "events.csv", "--events", "--json").stdout)
     assert {**measured, "failed": []} == good
 
 
@@ -174,7 +172,7 @@ def test_refuses(
     message: str,
 ) -> None:
     (tmp_path / name).write_text(content)
-    result = earful("evaluate", SHIPPED_MODEL, tmp_path / name, "--events", *arguments)
+    result = earful("evaluate", MODEL, tmp_path / name, "--events", *arguments)
     assert isinstance(result.exception, EarfulError), (result.output, result.exception)
     assert message in str(result.exception)
     assert result.stdout == ""
@@ -185,9 +183,9 @@ def test_tracks_and_collars_without_the_flag_and_a_missing_file_are_refused(
 ) -> None:
     track = tmp_path / "talk.txt"
     track.write_text("1.0\t1.5\t7\n")
-    result = earful("evaluate", SHIPPED_MODEL, track)
+    result = earful("evaluate", MODEL, track)
     assert "is an Audacity label track of events; add --events" in str(result.exception)
-    result = earful("evaluate", SHIPPED_MODEL, talk / "events.csv", "--collar", 0.1)
+    result = earful("evaluate", MODEL, talk / "events.csv", "--collar", 0.1)
     assert "give --events as well" in str(result.exception)
-    result = earful("evaluate", SHIPPED_MODEL, talk / "event.csv", "--events")
+    result = earful("evaluate", MODEL, talk / "event.csv", "--events")
     assert "did you mean" in str(result.exception)

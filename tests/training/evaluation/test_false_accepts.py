@@ -13,7 +13,7 @@ from earful.data.audio.decode import Waveform
 from earful.data.audio.stream_reader import read_blocks
 from earful.data.labels.clip import Clip
 from earful.models.bundle.event_options import EventOptions
-from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.batch.inputs import find_inputs
 from earful.service.classifier import Classifier
 from earful.service.events import detect_events
@@ -32,12 +32,14 @@ from earful.training.evaluation.stream_negatives import (
 )
 from tests.training.conftest import RATE_HZ
 
+MODEL = SHIPPED_MODELS["digits-small"]  # the faster one
+
 GAP_SECONDS = 0.3
 
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return Classifier.open(SHIPPED_MODEL)
+    return Classifier.open(MODEL)
 
 
 def clicks(seconds: float, seed: int) -> Waveform:
@@ -213,7 +215,7 @@ def test_no_false_accept_in_three_hours_makes_one_an_hour_certain() -> None:
 def test_copies_count_once_and_labelled_clips_are_refused(tmp_path: Path, recording: Path) -> None:
     soundfile.write(tmp_path / "a.wav", clicks(1, seed=5), RATE_HZ)
     (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes())
-    metadata = Classifier.open(SHIPPED_MODEL).metadata
+    metadata = Classifier.open(MODEL).metadata
     found, _ = find_negatives([tmp_path, recording], metadata)
     kept, notes = without_copies(found, LabelledFiles())
     assert [Path(source.location).name for source in kept] == ["a.wav", "clicks.wav"]
@@ -228,7 +230,7 @@ def test_copies_count_once_and_labelled_clips_are_refused(tmp_path: Path, record
 def test_other_segments_of_a_labelled_file_are_negatives(tmp_path: Path, recording: Path) -> None:
     csv_path = tmp_path / "other.csv"
     csv_path.write_text(f"filename,start,end\n{recording},0,4\n{recording},6,8\n")
-    found, _ = find_negatives([csv_path], Classifier.open(SHIPPED_MODEL).metadata)
+    found, _ = find_negatives([csv_path], Classifier.open(MODEL).metadata)
     sha256 = hashlib.sha256(recording.read_bytes()).hexdigest()
     labelled = LabelledFiles()
     labelled.add(sha256, Clip(2, "x", recording, "7", start_seconds=4, end_seconds=5))

@@ -196,7 +196,7 @@ def train(
             tensorboard=tensorboard,
             held_out=None if contest is None else contest.logits,
         )
-    return TrainResult(out, config, metrics, dataset, contest)
+    return TrainResult(out, config, metrics.to_dict() if metrics else {}, dataset, contest)
 
 
 def _refuse_csv_options(dataset: Path, options: CsvOptions) -> None:

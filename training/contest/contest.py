@@ -5,7 +5,6 @@ it is held in folds of the training and validation parts together, by speaker wh
 the winner is then fitted to both parts, and calibrated on the folds. Test clips are never used.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -25,6 +24,7 @@ from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError
 from earful.data.features.kinds import FeatureKind
 from earful.data.labels.stratify import rarest_labels
+from earful.data.text.json_input import STRICT, parse_json
 from earful.models.bundle.decision import predicted_label_mask
 from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
@@ -113,6 +113,15 @@ class Contest:
 
 
 @dataclass(frozen=True)
+class _Choice:
+    """What contest.json says to a resumed run."""
+
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
+
+    in_folds: bool
+
+
+@dataclass(frozen=True)
 class _Measured:
     """A network's row, its logits, and whether each held-out clip is predicted correctly."""
 
@@ -175,11 +184,21 @@ def needs_folds(dataset: Dataset) -> bool:
 
 
 def was_in_folds(run: Path) -> bool:
-    """Whether the network of a run was chosen in folds, and so fitted to the validation clips."""
-    try:
-        return bool(json.loads((run / CONTEST_FILENAME).read_text("utf-8"))["in_folds"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """Whether the network of a run was chosen in folds, and so fitted to the validation clips.
+
+    Raises:
+        TrainingError: contest.json is damaged.
+    """
+    path = run / CONTEST_FILENAME
+    if not path.is_file():
         return False
+    try:
+        return parse_json(_Choice, path.read_bytes()).in_folds
+    except ValueError as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}): it says whether the validation clips are trained on; "
+            "train into another folder"
+        ) from error
 
 
 def write_contest(contest: Contest, run: Path) -> None:

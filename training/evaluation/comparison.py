@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from earful.training.export.export import export
 from earful.training.export.int8 import export_int8
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
+from earful.training.metrics.classification import ClassificationMetrics
 from earful.training.metrics.latency import median_latency_ms
 from earful.training.metrics.paired_accuracy import PairedAccuracy
+from earful.training.runs.metrics_file import RunMetrics
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
@@ -87,7 +89,7 @@ def compare(
                 resume=True,
                 progress=on_run(name, number, n_runs, config.epochs),
             )
-            results.append(metrics)
+            results.append(cast("RunMetrics", metrics))  # there is one process
         rows.append(_comparison_row(candidate, config, datasets, results, out))
         _write(rows, out)
         if int8:
@@ -154,7 +156,7 @@ def _comparison_row(
     candidate: Candidate,
     config: TrainConfig,
     datasets: Sequence[Dataset],
-    results: Sequence[dict[str, Any]],
+    results: Sequence[RunMetrics],
     out: Path,
 ) -> ComparisonRow:
     first = datasets[0]
@@ -170,10 +172,10 @@ def _comparison_row(
         multiply_adds=multiply_adds(network, *feature_shape(first.features, config.features)),
         size_bytes=exported.size_bytes,
         latency_ms=median_latency_ms(Classifier.open(out / file)),
-        training_seconds=float(np.mean([result["training_seconds"] for result in results])),
+        training_seconds=float(np.mean([result.training_seconds for result in results])),
         file=str(file),
         accuracies=tuple(
-            _dataset_accuracy(dataset, result["test"])
+            _dataset_accuracy(dataset, result.classification_test)
             for dataset, result in zip(datasets, results, strict=True)
         ),
     )
@@ -212,10 +214,10 @@ def _int8_accuracy(result: DatasetAccuracy, test: PairedAccuracy | None) -> Data
     return replace(result, accuracy=test.accuracy, accuracy_ci95=test.accuracy_ci95)
 
 
-def _dataset_accuracy(dataset: Dataset, test_metrics: dict[str, Any]) -> DatasetAccuracy:
+def _dataset_accuracy(dataset: Dataset, test: ClassificationMetrics) -> DatasetAccuracy:
     return DatasetAccuracy(
         dataset=f"{dataset.folder.resolve().name} ({dataset.split_mode})",
-        clips=test_metrics["clips"],
-        accuracy=test_metrics["accuracy"],
-        accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
+        clips=test.clips,
+        accuracy=test.accuracy,
+        accuracy_ci95=test.accuracy_ci95,
     )

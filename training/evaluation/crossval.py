@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import require_classifier
 from earful.training.config.train_config import TrainConfig
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
-from earful.training.metrics.classification import wilson_interval
+from earful.training.metrics.classification import ClassificationMetrics, wilson_interval
+from earful.training.runs.metrics_file import RunMetrics
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.train_run import train_run
 
@@ -112,7 +113,7 @@ def cross_validate(
             resume=True,
             progress=on_fold(fold.name, number, len(built)),
         )
-        results.append(_fold_result(fold.name, metrics["test"]))
+        results.append(_fold_result(fold.name, cast("RunMetrics", metrics).classification_test))
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(n_correct, sum(result.clips for result in results))
     cross_validation = CrossValidation(tuple(results), interval)
@@ -130,10 +131,10 @@ def _build_folds(dataset: Dataset, folds: FoldChoice) -> list[Fold]:
     return speaker_folds(labels, clips["speaker"].tolist(), n_folds, recordings)
 
 
-def _fold_result(name: str, test_metrics: dict[str, Any]) -> FoldResult:
+def _fold_result(name: str, test: ClassificationMetrics) -> FoldResult:
     return FoldResult(
         name=name,
-        clips=test_metrics["clips"],
-        accuracy=test_metrics["accuracy"],
-        accuracy_ci95=tuple(test_metrics["accuracy_ci95"]),
+        clips=test.clips,
+        accuracy=test.accuracy,
+        accuracy_ci95=test.accuracy_ci95,
     )

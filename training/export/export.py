@@ -1,7 +1,6 @@
 """Export of a run to one ONNX file that takes waveforms, checked for parity with PyTorch."""
 
 import datetime
-import json
 import logging
 import warnings
 from dataclasses import dataclass
@@ -35,7 +34,8 @@ from earful.training.export.activation_map import (
 )
 from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
-from earful.training.runs.run_dataset import read_run_dataset, resume_words
+from earful.training.runs.metrics_file import read_run_metrics
+from earful.training.runs.run_dataset import read_run_dataset
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
     METRICS_FILENAME,
@@ -252,7 +252,7 @@ def _metadata(
         feature_kind=checkpoint.config.features,
         architecture=_architecture(checkpoint.config),
         training_data_hash=checkpoint.dataset_hash,
-        metrics=_read_run_metrics(run, checkpoint),
+        metrics=_read_accuracies(run, checkpoint),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
         rejection_threshold=_calibration(run, checkpoint).threshold,
@@ -286,22 +286,14 @@ def _golden_example(model: WaveformClassifier) -> GoldenExample:
     return GoldenExample(golden.waveform, tuple(probabilities[0].tolist()))
 
 
-def _read_run_metrics(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+def _read_accuracies(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Accuracy and its interval from the run's metrics.json; empty if it is of another epoch."""
-    try:
-        report = json.loads((run / METRICS_FILENAME).read_text("utf-8"))
-        if report["best_epoch"] != checkpoint.best.epoch:  # resumed and stopped since
-            return {}
-        kept_keys = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
-        parts = {
-            part: {key: report[part][key] for key in kept_keys}
-            for part in ("validation", "test")
-            if report[part]
-        }
-        return {"split_mode": report["split_mode"], **parts}
-    except FileNotFoundError:
+    metrics = read_run_metrics(run)
+    if metrics is None or metrics.best_epoch != checkpoint.best.epoch:  # resumed and stopped since
         return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(
-            f"{run / METRICS_FILENAME} is damaged; write it again: {command(*resume_words(run))}"
-        ) from error
+    kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
+    parts = {"validation": metrics.validation, "test": metrics.test}
+    return {
+        "split_mode": metrics.split_mode,
+        **{name: {key: getattr(part, key) for key in kept} for name, part in parts.items() if part},
+    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,20 +9,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from earful.data.text.json_input import STRICT
+
 FloatArray = NDArray[np.float64]
 MAX_LISTED_SPEAKERS = 20
-
-
-@dataclass(frozen=True)
-class MultiLabelMetrics:
-    """Additional metrics of multi-label predictions.
-
-    ``hamming_loss`` is the share of all (clip, label) pairs that are predicted incorrectly;
-    ``mean_average_precision`` the mean of the labels' average precision.
-    """
-
-    hamming_loss: float
-    mean_average_precision: float
+# Figures by their names.
+Figures = dict[str, int | float]
+_LABEL_FIGURES, _SPEAKER_FIGURES = {"clips", "precision", "recall", "f1"}, {"clips", "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -31,48 +23,42 @@ class ClassificationMetrics:
     """Metrics of a classifier, as fractions. Rows of ``confusion`` are the true labels.
 
     ``per_label`` has clips, precision, recall and f1 of each label, ``per_speaker`` clips and
-    accuracy of each known speaker. ``multi_label_metrics`` is None for single-label predictions
-    (see ``training.metrics.multilabel``).
+    accuracy of each known speaker.
     """
+
+    __pydantic_config__ = STRICT
 
     clips: int
     accuracy: float
     accuracy_ci95: tuple[float, float]
     macro_f1: float
-    per_label: dict[str, dict[str, float]]
-    per_speaker: dict[str, dict[str, float]]
+    per_label: dict[str, Figures]
+    per_speaker: dict[str, Figures]
     confusion: list[list[int]]
     labels: tuple[str, ...]
-    multi_label_metrics: MultiLabelMetrics | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The keys of ``earful evaluate --json``, in its order."""
-        return {
-            "clips": self.clips,
-            "accuracy": self.accuracy,
-            "accuracy_ci95": list(self.accuracy_ci95),
-            "macro_f1": self.macro_f1,
-            "per_label": self.per_label,
-            "per_speaker": self.per_speaker,
-            "confusion": self.confusion,
-            "labels": list(self.labels),
-            **({} if self.multi_label_metrics is None else vars(self.multi_label_metrics)),
-        }
+    def __post_init__(self) -> None:
+        """Refuse, of a file, tables that are not of these labels.
+
+        Raises:
+            ValueError: they are not.
+        """
+        n_labels, rows = len(self.labels), self.confusion
+        if len(rows) != n_labels or any(len(row) != n_labels for row in rows):
+            raise ValueError(f"the confusion matrix is not of {n_labels} labels")
+        if tuple(self.per_label) != self.labels:
+            raise ValueError("per_label is not of the labels")
+        for row in self.per_label.values():
+            _check_figures(row, _LABEL_FIGURES)
+        for row in self.per_speaker.values():
+            _check_figures(row, _SPEAKER_FIGURES)
 
     def text(self) -> str:
         """A text of the metrics over all clips."""
         low, high = (100 * bound for bound in self.accuracy_ci95)
-        summary = (
+        return (
             f"{self.clips} clips: accuracy {100 * self.accuracy:.2f} % "
             f"(95 % interval {low:.1f} to {high:.1f}), macro F1 {self.macro_f1:.4f}"
-        )
-        if self.multi_label_metrics is None:
-            return summary
-        hamming_loss = self.multi_label_metrics.hamming_loss
-        mean_average_precision = self.multi_label_metrics.mean_average_precision
-        return (
-            f"{summary}\n  a clip is correct if all its labels are predicted and no other; Hamming "
-            f"loss {100 * hamming_loss:.2f} %, mean average precision {mean_average_precision:.4f}"
         )
 
     def speaker_lines(self, list_all: bool) -> list[str]:
@@ -106,6 +92,11 @@ class ClassificationMetrics:
             f"{row['clips']:.0f}, precision {100 * row['precision']:.1f} %"
             for name, row in rows
         ]
+
+
+def _check_figures(row: Figures, names: set[str]) -> None:
+    if row.keys() != names:
+        raise ValueError(f"expected {', '.join(sorted(names))}, found {', '.join(row)}")
 
 
 def compute_metrics(
@@ -168,7 +159,7 @@ def per_label_metrics(
     precision: FloatArray,
     recall: FloatArray,
     f1: FloatArray,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Figures]:
     """``ClassificationMetrics.per_label`` from arrays (labels,)."""
     return {
         label: {
@@ -181,9 +172,7 @@ def per_label_metrics(
     }
 
 
-def per_speaker_metrics(
-    correct: NDArray[np.bool_], speakers: Sequence[str]
-) -> dict[str, dict[str, float]]:
+def per_speaker_metrics(correct: NDArray[np.bool_], speakers: Sequence[str]) -> dict[str, Figures]:
     """``ClassificationMetrics.per_speaker`` from ``correct`` and ``speakers`` (clips,)."""
     frame = pd.DataFrame({"speaker": speakers, "correct": correct})
     known = frame[frame["speaker"] != ""].groupby("speaker")["correct"]

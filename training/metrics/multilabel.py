@@ -1,6 +1,7 @@
 """Metrics of multi-label predictions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,6 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 
 from earful.training.metrics.classification import (
     ClassificationMetrics,
-    MultiLabelMetrics,
     per_label_metrics,
     per_speaker_metrics,
     wilson_interval,
@@ -17,13 +17,32 @@ from earful.training.metrics.classification import (
 LabelMatrix = NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class MultiLabelMetrics(ClassificationMetrics):
+    """Metrics of a classifier of several labels a clip.
+
+    ``hamming_loss`` is the share of all (clip, label) pairs that are predicted incorrectly;
+    ``mean_average_precision`` the mean of the labels' average precision.
+    """
+
+    hamming_loss: float
+    mean_average_precision: float
+
+    def text(self) -> str:
+        return (
+            f"{super().text()}\n  a clip is correct if all its labels are predicted and no other; "
+            f"Hamming loss {100 * self.hamming_loss:.2f} %, mean average precision "
+            f"{self.mean_average_precision:.4f}"
+        )
+
+
 def compute_multi_label_metrics(
     expected: LabelMatrix,
     predicted: LabelMatrix,
     scores: NDArray[np.floating],
     speakers: Sequence[str],
     labels: Sequence[str],
-) -> ClassificationMetrics:
+) -> MultiLabelMetrics:
     """Metrics of one clip or more; ``expected``, ``predicted`` and ``scores`` are (clips, labels).
 
     A clip is correct if all its labels are predicted and no other. Precision, recall and F1 are
@@ -36,7 +55,7 @@ def compute_multi_label_metrics(
     correct = (expected == predicted).all(axis=1)
     n_correct = int(correct.sum())
     occurs = expected.any(axis=0) | predicted.any(axis=0)
-    return ClassificationMetrics(
+    return MultiLabelMetrics(
         clips=len(expected),
         accuracy=n_correct / len(expected),
         accuracy_ci95=wilson_interval(n_correct, len(expected)),
@@ -45,9 +64,8 @@ def compute_multi_label_metrics(
         per_speaker=per_speaker_metrics(correct, speakers),
         confusion=multi_label_confusion(expected, predicted).tolist(),
         labels=tuple(labels),
-        multi_label_metrics=MultiLabelMetrics(
-            float((expected != predicted).mean()), _mean_average_precision(expected, scores)
-        ),
+        hamming_loss=float((expected != predicted).mean()),
+        mean_average_precision=_mean_average_precision(expected, scores),
     )
 
 

@@ -8,7 +8,6 @@ arXiv:2203.05482).
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch import Tensor
 from earful.data.dataset.dataset import Dataset
 from earful.training.config.train_config import TrainingError
 from earful.training.loaders.loader import stored_features
+from earful.training.runs.metrics_file import RunMetrics
 from earful.training.runs.run_dataset import write_run_dataset
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
@@ -30,7 +30,7 @@ from earful.training.trainer.setup import augmented_validation
 from earful.training.trainer.trainer import FitResult
 
 
-def average_runs(runs: Sequence[Path], dataset: Dataset, out: Path) -> dict[str, Any]:
+def average_runs(runs: Sequence[Path], dataset: Dataset, out: Path) -> RunMetrics:
     """Write a run whose weights are the mean of the best epochs of ``runs``, calibrated anew.
 
     Its settings and history are those of the run with the lowest validation loss. It cannot be

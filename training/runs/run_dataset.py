@@ -1,13 +1,23 @@
 """The dataset of a run, kept beside its checkpoints: metrics.json comes only at the end."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
+from earful.data.text.json_input import STRICT, parse_json
 from earful.training.trainer.checkpoint import METRICS_FILENAME
 
 RUN_DATASET_FILENAME = "trained_on.json"
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a file of the run says of its dataset."""
+
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
+
+    dataset: str
 
 
 def write_run_dataset(run: Path, dataset: Dataset) -> None:
@@ -26,8 +36,8 @@ def read_run_dataset(run: Path) -> Path | None:
 
 def _read(path: Path) -> Path | None:
     try:
-        return Path(json.loads(path.read_text("utf-8"))["dataset"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Path(parse_json(_Recorded, path.read_bytes()).dataset)
+    except (OSError, ValueError):
         return None
 
 

@@ -1,10 +1,7 @@
 """The report of a finished run: metrics.json, learning curves and confusion matrix."""
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +15,7 @@ from earful.training.metrics.calibration import to_scores
 from earful.training.metrics.classification import ClassificationMetrics, compute_metrics
 from earful.training.metrics.multilabel import compute_multi_label_metrics
 from earful.training.plots.plots import plot_confusion, plot_learning_curves
+from earful.training.runs.metrics_file import PartMetrics, ReconstructionMetrics, RunMetrics
 from earful.training.trainer.checkpoint import CONFUSION_FILENAME, METRICS_FILENAME
 from earful.training.trainer.objectives import reconstruction_error
 from earful.training.trainer.trainer import FitResult
@@ -25,59 +23,45 @@ from earful.training.trainer.trainer import FitResult
 CURVES_FILENAME = "curves.png"
 
 
-@dataclass(frozen=True)
-class ReconstructionMetrics:
-    """Metrics of an autoencoder.
-
-    ``reconstruction_error`` is the mean squared error in squared standard deviations of a bin,
-    ``explained_variance`` 1 minus that error over the variance between clips.
-    """
-
-    clips: int
-    reconstruction_error: float
-    explained_variance: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-def write_report(dataset: Dataset, run: Path, result: FitResult) -> dict[str, Any]:
+def write_report(dataset: Dataset, run: Path, result: FitResult) -> RunMetrics:
     """Evaluate the best epoch on the validation and test parts and write the run's report.
 
     The test part is used only here, after all choices. Returns the content of metrics.json.
     """
     checkpoint = result.checkpoint
-    classifies = zoo_entry(checkpoint.config.model).task == "classification"
-    measure = measure_split if classifies else measure_reconstruction
-    parts = {
-        split: measure(dataset, result, split)
-        for split in ("val", "test")
-        if len(dataset.rows(split))
-    }
-    metrics: dict[str, Any] = {
-        "model": checkpoint.config.model,
-        "features": checkpoint.config.features,
-        "parameters": parameter_count(result.network.network),
-        "dataset": str(dataset.folder.resolve()),
-        "split_mode": dataset.split_mode,
-        "best_epoch": checkpoint.best.epoch,
-        "epochs": len(checkpoint.history),
-        "training_seconds": sum(record.seconds for record in checkpoint.history),
-        "device": result.device,
-        "config": checkpoint.config.to_dict(),
-        "validation": parts["val"].to_dict(),
-        "test": parts["test"].to_dict() if "test" in parts else None,
-        "history": [dataclasses.asdict(record) for record in checkpoint.history],
-    }
-    write_json(run / METRICS_FILENAME, metrics)
+    has_test = len(dataset.rows("test")) > 0
+    metrics = RunMetrics(
+        model=checkpoint.config.model,
+        features=checkpoint.config.features,
+        parameters=parameter_count(result.network.network),
+        dataset=str(dataset.folder.resolve()),
+        split_mode=dataset.split_mode,
+        best_epoch=checkpoint.best.epoch,
+        epochs=len(checkpoint.history),
+        training_seconds=sum(record.seconds for record in checkpoint.history),
+        device=result.device,
+        config=checkpoint.config.to_dict(),
+        validation=measure(dataset, result, "val"),
+        test=measure(dataset, result, "test") if has_test else None,
+        history=checkpoint.history,
+    )
+    write_json(run / METRICS_FILENAME, metrics.to_dict())
     if not zoo_entry(checkpoint.config.model).fitted:
         plot_learning_curves(checkpoint.history, checkpoint.config, run / CURVES_FILENAME)
-    plotted_split = "test" if "test" in parts else "val"
-    if isinstance(split_metrics := parts[plotted_split], ClassificationMetrics):
+    plotted_split = "test" if has_test else "val"
+    split_metrics = metrics.test or metrics.validation
+    if isinstance(split_metrics, ClassificationMetrics):
         clips = f"{split_metrics.clips} {plotted_split} clips ({dataset.split_mode} split)"
         title = f"{checkpoint.config.model}, {clips}"
         plot_confusion(split_metrics.confusion, dataset.labels, title, run / CONFUSION_FILENAME)
     return metrics
+
+
+def measure(dataset: Dataset, result: FitResult, split: str) -> PartMetrics:
+    """Metrics of the best epoch's network on the clips of one split."""
+    is_classifier = zoo_entry(result.checkpoint.config.model).task == "classification"
+    measure_part = measure_split if is_classifier else measure_reconstruction
+    return measure_part(dataset, result, split)
 
 
 def measure_split(dataset: Dataset, result: FitResult, split: str) -> ClassificationMetrics:

@@ -1,6 +1,5 @@
 """A training run: training, then the report, in one folder."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,15 @@ from earful.models.bundle.device import TrainingDevice
 from earful.models.networks.zoo import zoo_entry
 from earful.training.baselines.fit import FLEXIBLE_TARGETS, fit_baseline
 from earful.training.config.overrides import SettingValue, apply_overrides
-from earful.training.config.train_config import TrainConfig, default_config
+from earful.training.config.train_config import TrainConfig, TrainingError, default_config
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs.event_log import EventLog
+from earful.training.runs.metrics_file import RunMetrics, read_run_metrics
 from earful.training.runs.progress import TrainingProgress
 from earful.training.runs.run_dataset import write_run_dataset
 from earful.training.runs.run_metrics import write_report
 from earful.training.trainer.checkpoint import (
     LAST_CHECKPOINT,
-    METRICS_FILENAME,
     Checkpoint,
     EpochRecord,
     load_checkpoint,
@@ -83,12 +82,12 @@ def train_run(
     dist_context: DistributedContext | None = None,
     tensorboard: bool = False,
     held_out: HeldOutLogits | None = None,
-) -> dict[str, Any]:
+) -> RunMetrics | None:
     """Train into ``out`` and evaluate the best epoch; arguments are those of ``trainer.fit``.
 
     ``tensorboard`` writes a TensorBoard log into ``out``. ``held_out`` is that of
-    ``fit_baseline``. Returns the content of metrics.json;
-    processes other than process 0 write nothing and return an empty dict.
+    ``fit_baseline``. Returns the content of metrics.json, or None in processes other than
+    process 0, which write nothing.
 
     Raises:
         TrainingError: the run cannot start or continue.
@@ -116,8 +115,8 @@ def train_run(
             on_batch=callbacks.on_batch,
             on_epoch=callbacks.on_epoch,
         )
-        if result.resumed_after and (out / METRICS_FILENAME).is_file():  # nothing has changed
-            return dict(json.loads((out / METRICS_FILENAME).read_text("utf-8")))
+        if result.resumed_after and (metrics := _intact_metrics(out)):  # nothing has changed
+            return metrics
     else:
         result = fit(
             dataset,
@@ -133,10 +132,20 @@ def train_run(
             on_epoch=callbacks.on_epoch,
             on_note=callbacks.on_note,
         )
-    metrics = write_report(dataset, out, result) if is_main_process else {}
-    if tensorboard and is_main_process:
+    if not is_main_process:
+        return None
+    metrics = write_report(dataset, out, result)
+    if tensorboard:
         log.finish(dataset)
     return metrics
+
+
+def _intact_metrics(run: Path) -> RunMetrics | None:
+    """Those of a finished run; None if they are to be written, also where they are damaged."""
+    try:
+        return read_run_metrics(run)
+    except TrainingError:
+        return None
 
 
 def _record_dataset(run: Path, dataset: Dataset) -> Callable[[EpochRecord], None]:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from earful.data.errors import EarfulError
-from earful.training.export.export import _read_run_metrics
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint
+from earful.training.runs.metrics_file import read_run_metrics
 from tests.fixtures.forked_command import ForkedCommand
 from tests.training.commands.conftest import Home, RunCommand
 
@@ -291,13 +290,12 @@ def test_an_interrupted_run_knows_its_dataset(
     reported = earful("report", run, "--no-noise-test")
     assert f"Continue it with `earful train dataset --out '{run}' --resume`" in reported.stderr
     assert "No clips are shown" not in reported.stderr
-    checkpoint = load_checkpoint(run / BEST_CHECKPOINT)
     again = f"write it again: `earful train dataset --out '{run}' --resume`"
     for content in ("junk", "[1]", "{}", '{"epochs": 2, "validation": 1}'):
         (run / "metrics.json").write_text(content)
         assert str(earful("report", run).exception).endswith(again)
         with pytest.raises(EarfulError) as damaged:
-            _read_run_metrics(run, checkpoint)  # what an export does after some seconds
+            read_run_metrics(run)  # as an export does after some seconds
         assert str(damaged.value).endswith(again)
     assert str(earful("export", run, "--out", tmp_path / "m.onnx").exception).endswith(again)
 

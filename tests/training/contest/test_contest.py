@@ -140,7 +140,11 @@ def test_the_contest_is_kept_with_the_first_epoch(
     monkeypatch.setattr(train_run_module, "write_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
         earful.train(tones.folder, tmp_path / "run")
-    assert (tmp_path / "run" / "contest.json").is_file()
+    contest = tmp_path / "run" / "contest.json"
+    assert contest.is_file()
+    contest.write_text('{"in_folds": "yes"}')
+    with pytest.raises(TrainingError, match="in_folds must be true or false"):
+        earful.train(tones.folder, tmp_path / "run", resume=True)
 
 
 def test_the_reason_names_the_lead_and_when_it_may_be_chance() -> None:

@@ -34,6 +34,7 @@ from earful.training.reports.run_report.read_run import (
     find_dataset,
     read_run,
 )
+from earful.training.runs.metrics_file import ReconstructionMetrics
 from earful.training.runs.run_dataset import RUN_DATASET_FILENAME
 from earful.training.runs.train_run import train_run
 from earful.training.trainer.checkpoint import EpochRecord
@@ -216,10 +217,10 @@ def test_multi_label_predictions_match_the_metrics_of_the_run(
     dataset, read = open_dataset(chords.dataset), read_run(bce_run)
     predictions = predict_split(read, dataset, "test")
     assert read.metrics is not None
-    assert predictions.accuracy == read.metrics["test"]["accuracy"] < 1
+    assert predictions.accuracy == read.metrics.classification_test.accuracy < 1
     assert (
         multi_label_confusion(predictions.expected, predictions.predicted).tolist()
-        == read.metrics["test"]["confusion"]
+        == read.metrics.classification_test.confusion
     )
     mistakes, least_confident = select_clips(predictions, dataset, clips=2, max_media_bytes=10**9)
     assert all(clip.predicted != clip.label for clip in mistakes)
@@ -301,11 +302,11 @@ def test_dataset_recorded_in_metrics_json_is_found(
 ) -> None:
     read = read_run(run)
     assert read.metrics is not None
-    with_dataset = replace(read, metrics={**read.metrics, "dataset": str(tones.folder)})
+    with_dataset = replace(read, metrics=replace(read.metrics, dataset=str(tones.folder)))
     dataset, reason = find_dataset(with_dataset, None)
     assert (dataset and dataset.content_hash, reason) == (tones.content_hash, "")
     for folder, message in ((other_tones.folder, "content hash"), (tmp_path, "is not a dataset")):
-        with_dataset = replace(read, metrics={**read.metrics, "dataset": str(folder)})
+        with_dataset = replace(read, metrics=replace(read.metrics, dataset=str(folder)))
         dataset, reason = find_dataset(with_dataset, None)
         assert dataset is None
         assert message in reason
@@ -330,7 +331,9 @@ def test_autoencoder_report_has_no_labels(tones: Dataset, tmp_path: Path) -> Non
         == []
     )
     text = (tmp_path / "r.html").read_text()
-    assert f"<b>{metrics['test']['reconstruction_error']:.4f}</b>" in text
+    assert metrics is not None
+    assert isinstance(metrics.test, ReconstructionMetrics)
+    assert f"<b>{metrics.test.reconstruction_error:.4f}</b>" in text
     assert "Confusion" not in text
 
 

@@ -44,7 +44,8 @@ def logged(tones: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     log = EventLog(run)
     metrics = train_run(tones, run, CONFIG, progress=TrainingProgress(on_epoch=log.on_epoch))
     log.finish(tones)
-    return run, metrics
+    assert metrics is not None
+    return run, metrics.to_dict()
 
 
 def test_curves_match_metrics_json(logged: tuple[Path, dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ def test_a_network_learns_three_tones(
     config = replace(SHORT, model=model, features=features, epochs=15, learning_rate=3e-3)
     result = fit(short_tones, tmp_path, config)
     metrics = write_report(short_tones, tmp_path, result)
-    assert metrics["test"]["accuracy"] >= 0.9
+    assert metrics.classification_test.accuracy >= 0.9
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
 
 
@@ -97,7 +97,9 @@ def test_autoencoder_is_trained_and_resumed_and_has_no_accuracy(
             raise KeyboardInterrupt
 
     config = replace(default_config("autoencoder"), epochs=5, batch_size=8)
-    metrics = train_run(tones, tmp_path / "whole", config)
+    trained = train_run(tones, tmp_path / "whole", config)
+    assert trained is not None
+    metrics = trained.to_dict()
     first, last = metrics["history"][0], metrics["history"][-1]
     assert last["val_loss"] < first["val_loss"]
     assert first["accuracy"] is first["val_accuracy"] is None

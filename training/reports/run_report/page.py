@@ -9,11 +9,15 @@ from earful.data.atomic_write import write_text
 from earful.data.dataset.dataset import Dataset
 from earful.data.errors import EarfulError, command
 from earful.data.features.encoder_config import feature_shape
-from earful.models.networks.zoo import parameter_count, zoo_entry
+from earful.models.networks.zoo import parameter_count
 from earful.training.evaluation.confidence import ConfidenceReport
 from earful.training.export.int8_figures import Int8Figures, read_int8_figures
 from earful.training.export.quantize_graph import QuantizationError
-from earful.training.metrics.classification import top_confusions, wilson_interval
+from earful.training.metrics.classification import (
+    ClassificationMetrics,
+    top_confusions,
+    wilson_interval,
+)
 from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.activation_maps import ActivationMapper
@@ -30,6 +34,7 @@ from earful.training.reports.run_report.predictions import (
     split_confidence,
 )
 from earful.training.reports.run_report.read_run import TrainingRun, find_dataset, read_run
+from earful.training.runs.metrics_file import PartMetrics
 from earful.training.runs.run_dataset import resume_words
 from earful.training.trainer.checkpoint import rebuild_network
 
@@ -60,8 +65,8 @@ class RunReportContext:
     """Values for the template besides the run; ``notes`` say what is missing and why."""
 
     split_name: str = ""
-    metrics: dict[str, Any] | None = None
-    validation: dict[str, Any] | None = None
+    metrics: PartMetrics | None = None
+    validation: PartMetrics | None = None
     split_mode: str = ""
     dataset: str = ""
     mapped: MappedClips | None = None
@@ -85,7 +90,8 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
     """
     run = read_run(folder)
     context = _collect_context(run, options)
-    best = run.best
+    best, metrics = run.best, context.metrics
+    classified = metrics if isinstance(metrics, ClassificationMetrics) else None
     page = render_page(
         "run.html",
         run=run,
@@ -98,9 +104,13 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
         curves=drawings.learning_curve_charts(run),
         layers=drawings.layer_charts(run),
         health=drawings.layer_health_summary(run),
-        speakers=_speaker_rows(context.metrics),
-        confusion=_confusion_rows(context.metrics),
-        top_confusions=_top_confusions(context.metrics),
+        speakers=_speaker_rows(classified) if classified else [],
+        confusion=_confusion_rows(classified) if classified else [],
+        top_confusions=top_confusions(
+            classified.confusion, classified.labels, _MAX_LISTED_CONFUSIONS
+        )
+        if classified
+        else [],
         confidence=drawings.confidence_charts(context.confidence, best.score_kind)
         if context.confidence
         else [],
@@ -120,10 +130,10 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
     else:
         context.dataset, context.split_mode = str(dataset.folder), dataset.split_mode
     if run.metrics is not None:
-        context.validation = run.metrics["validation"]
-        context.metrics = run.metrics["test"] or context.validation
-        context.split_name = "test" if run.metrics["test"] else "validation"
-        context.split_mode = run.metrics["split_mode"]
+        context.validation = run.metrics.validation
+        context.metrics = run.metrics.test or context.validation
+        context.split_name = "test" if run.metrics.test else "validation"
+        context.split_mode = run.metrics.split_mode
     else:
         context.notes.append(
             f"This run is not finished: {len(run.history)} of at most {run.best.config.epochs} "
@@ -133,7 +143,7 @@ def _collect_context(run: TrainingRun, options: RunReportOptions) -> RunReportCo
         if dataset is not None:
             context.validation = context.metrics = measure_validation(run, dataset)
             context.split_name = "validation"
-    if dataset is not None and context.metrics is not None:
+    if dataset is not None:
         _add_clips(run, dataset, context, options)
     return context
 
@@ -152,11 +162,11 @@ def _add_int8(run: TrainingRun, context: RunReportContext) -> None:
 def _add_clips(
     run: TrainingRun, dataset: Dataset, context: RunReportContext, options: RunReportOptions
 ) -> None:
-    if zoo_entry(run.best.config.model).task != "classification":
+    if not isinstance(context.metrics, ClassificationMetrics):
         return
     split = "test" if context.split_name == "test" else "val"
     predictions = predict_split(run, dataset, split)
-    recorded_accuracy = (context.metrics or {})["accuracy"]
+    recorded_accuracy = context.metrics.accuracy
     if abs(predictions.accuracy - recorded_accuracy) > 0.5 / len(predictions.rows):
         context.notes.append(
             f"Predictions differ from those at the end of the run: accuracy is "
@@ -197,35 +207,25 @@ def _add_maps_and_filters(
         context.filters = report_filters(run.best, dataset, predictions.rows, max_bytes)
 
 
-def _speaker_rows(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _speaker_rows(metrics: ClassificationMetrics) -> list[dict[str, Any]]:
     """Speakers by ascending accuracy, with its 95 % interval (Wilson)."""
     rows = []
-    for name, row in (metrics or {}).get("per_speaker", {}).items():
+    for name, row in metrics.per_speaker.items():
         low, high = wilson_interval(round(row["accuracy"] * row["clips"]), int(row["clips"]))
         rows.append({"name": name, "low": low, "high": high, **row})
     return sorted(rows, key=lambda row: (row["accuracy"], -row["clips"]))
 
 
 def _confusion_rows(
-    metrics: dict[str, Any] | None,
+    metrics: ClassificationMetrics,
 ) -> list[tuple[str, list[tuple[str, int, float]]]]:
     """Rows of the confusion table: true label, then (predicted label, clips, share of the row)."""
-    if (
-        not metrics
-        or len(metrics.get("labels", ())) > _MAX_CONFUSION_LABELS
-        or "confusion" not in metrics
-    ):
+    labels = metrics.labels
+    if len(labels) > _MAX_CONFUSION_LABELS:
         return []
-    labels = metrics["labels"]
-    clip_counts = [int(metrics["per_label"][label]["clips"]) for label in labels]
+    clip_counts = [metrics.per_label[label]["clips"] for label in labels]
     return [
         (expected, [(predicted, n, n / clips) for predicted, n in zip(labels, row, strict=True)])
-        for expected, row, clips in zip(labels, metrics["confusion"], clip_counts, strict=True)
+        for expected, row, clips in zip(labels, metrics.confusion, clip_counts, strict=True)
         if clips
     ]
-
-
-def _top_confusions(metrics: dict[str, Any] | None) -> list[tuple[int, str, str]]:
-    if not metrics or "confusion" not in metrics:
-        return []
-    return top_confusions(metrics["confusion"], metrics["labels"], _MAX_LISTED_CONFUSIONS)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from earful.data.dataset.dataset import Dataset
 from earful.data.labels.multilabel import join_labels, normalise_label
 from earful.models.bundle.decision import ScoreKind, predicted_label_mask
-from earful.models.networks.zoo import zoo_entry
 from earful.service.classifier import Classifier
 from earful.training.evaluation.confidence import ConfidenceReport, compute_confidence
 from earful.training.evaluation.noise_robustness import (
@@ -29,7 +27,8 @@ from earful.training.metrics.calibration import to_scores
 from earful.training.reports.clip_media import clip_waveform
 from earful.training.reports.html_clips import ClipMedia, waveform_media
 from earful.training.reports.run_report.read_run import TrainingRun
-from earful.training.runs.run_metrics import measure_reconstruction, measure_split
+from earful.training.runs.metrics_file import PartMetrics
+from earful.training.runs.run_metrics import measure
 from earful.training.trainer.checkpoint import rebuild_network
 from earful.training.trainer.objectives import predict_logits
 from earful.training.trainer.trainer import FitResult
@@ -99,12 +98,9 @@ class NoiseResults:
         return points_by_kind(self.points)
 
 
-def measure_validation(run: TrainingRun, dataset: Dataset) -> dict[str, Any]:
-    """Validation metrics of the best epoch so far, in the form of metrics.json."""
-    result = FitResult(rebuild_network(run.best), run.best, "cpu", 0)
-    is_classifier = zoo_entry(run.best.config.model).task == "classification"
-    measure = measure_split if is_classifier else measure_reconstruction
-    return measure(dataset, result, "val").to_dict()
+def measure_validation(run: TrainingRun, dataset: Dataset) -> PartMetrics:
+    """Validation metrics of the best epoch so far."""
+    return measure(dataset, FitResult(rebuild_network(run.best), run.best, "cpu", 0), "val")
 
 
 def predict_split(run: TrainingRun, dataset: Dataset, split: str) -> SplitPredictions:

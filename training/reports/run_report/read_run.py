@@ -1,31 +1,21 @@
 """Read a run folder: settings, learning curves and metrics, finished or not."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from earful.data.dataset.dataset import Dataset, DatasetError, open_dataset
-from earful.data.errors import EarfulError, command
+from earful.data.errors import EarfulError
 from earful.training.config.train_config import TrainConfig, default_config
-from earful.training.runs.run_dataset import read_run_dataset, resume_words
+from earful.training.runs.metrics_file import RunMetrics, read_run_metrics
+from earful.training.runs.run_dataset import read_run_dataset
 from earful.training.trainer.checkpoint import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
-    METRICS_FILENAME,
     Checkpoint,
     EpochRecord,
     load_checkpoint,
 )
-
-_METRICS_KEYS: dict[str, Any] = {
-    "epochs": int,
-    "validation": dict,
-    "test": dict | None,
-    "split_mode": str,
-    "parameters": int,
-}
 
 
 class RunReportError(EarfulError):
@@ -52,7 +42,7 @@ class TrainingRun:
     folder: Path
     best: Checkpoint
     history: tuple[EpochRecord, ...]
-    metrics: dict[str, Any] | None
+    metrics: RunMetrics | None
 
     @property
     def best_epoch(self) -> int:
@@ -82,14 +72,13 @@ def read_run(folder: Path) -> TrainingRun:
     """Read a run folder.
 
     Raises:
-        TrainingError: a checkpoint is missing or damaged.
-        RunReportError: metrics.json is damaged.
+        TrainingError: a checkpoint is missing or damaged, or metrics.json is.
     """
     best = load_checkpoint(folder / BEST_CHECKPOINT)
     last = folder / LAST_CHECKPOINT
     history = load_checkpoint(last).history if last.is_file() else best.history
-    metrics = _read_metrics(folder / METRICS_FILENAME)
-    if metrics is not None and metrics["epochs"] != len(history):
+    metrics = read_run_metrics(folder)
+    if metrics is not None and metrics.epochs != len(history):
         metrics = None  # the run was continued since and is not finished again
     return TrainingRun(folder, best, history, metrics)
 
@@ -101,7 +90,7 @@ def find_dataset(run: TrainingRun, requested: Path | None) -> tuple[Dataset | No
         DatasetError: ``requested`` holds no dataset.
         RunReportError: ``requested`` holds a different dataset.
     """
-    recorded = (run.metrics or {}).get("dataset")
+    recorded = run.metrics.dataset if run.metrics else ""
     folder = requested or (Path(recorded) if recorded else read_run_dataset(run.folder))
     if folder is None:
         return None, "give the dataset of `earful train` with --dataset DIR"
@@ -131,21 +120,6 @@ def _describe_difference(trained_on: str, dataset: Dataset) -> str:
         f"content hash {own_hash[:12]} was used, found {dataset.content_hash[:12]} "
         "(prepared from other clips, labels, splits or features)"
     )
-
-
-def _read_metrics(path: Path) -> dict[str, Any] | None:
-    try:
-        metrics = dict(json.loads(path.read_text("utf-8")))
-        for key, kinds in _METRICS_KEYS.items():
-            if not isinstance(metrics[key], kinds):
-                raise TypeError(key)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunReportError(
-            f"{path} is damaged; write it again: {command(*resume_words(path.parent))}"
-        ) from error
-    return metrics
 
 
 def _format_value(value: object) -> str:

@@ -1,11 +1,11 @@
 """What INT8 costs and gains, kept beside the checkpoints of its run for the run's report."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from earful.data.errors import command, describe_os_error
+from earful.data.text.json_input import read_json
 from earful.models.bundle.json_values import count, positive
 from earful.training.export.quantize_graph import QuantizationError
 from earful.training.metrics.paired_accuracy import PairedAccuracy
@@ -63,7 +63,7 @@ def read_int8_figures(run: Path) -> Int8Figures | None:
     """
     path = run / INT8_FILENAME
     try:
-        return Int8Figures.from_dict(json.loads(path.read_text("utf-8")))
+        return Int8Figures.from_dict(read_json(path.read_bytes()))
     except FileNotFoundError:
         return None
     except OSError as error:

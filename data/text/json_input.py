@@ -103,8 +103,8 @@ def _describe(problem: Mapping[str, Any], kind: type | None) -> str:
 
 
 def _is_no_field(part: str | int) -> bool:
-    """Whether a part of a path is FastAPI's or the member of a union, as ``list[float]``."""
-    return part in ("query", "path") or str(part).startswith("list[")
+    """Whether a part of a path is FastAPI's or the member of a union, ``list[float]``, ``(a)``."""
+    return part in ("query", "path") or str(part).startswith(("list[", "("))
 
 
 def _found(value: object) -> str:

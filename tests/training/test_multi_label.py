@@ -63,7 +63,7 @@ def test_multi_label_metrics_match_hand_computed_values() -> None:
     assert metrics.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1 + 1) / 3)
     # In the second clip a is missed and b wrongly predicted; in the third c is missed.
     assert metrics.confusion == [[1, 1, 0], [0, 2, 0], [0, 0, 1]]
-    assert set(vars(metrics)) == {
+    assert set(metrics.to_dict()) == {
         "clips",
         "accuracy",
         "accuracy_ci95",

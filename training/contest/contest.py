@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from earful.data.atomic_write import write_json
 from earful.data.dataset.dataset import Dataset
-from earful.data.errors import EarfulError
+from earful.data.errors import EarfulError, describe_os_error
 from earful.data.features.kinds import FeatureKind
 from earful.data.labels.stratify import rarest_labels
 from earful.data.text.json_input import STRICT, parse_json
@@ -113,7 +113,7 @@ class Contest:
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _RecordedContest:
     """What contest.json says to a resumed run."""
 
     __pydantic_config__ = STRICT | {"extra": "ignore"}
@@ -187,13 +187,15 @@ def was_in_folds(run: Path) -> bool:
     """Whether the network of a run was chosen in folds, and so fitted to the validation clips.
 
     Raises:
-        TrainingError: contest.json is damaged.
+        TrainingError: contest.json is damaged, or cannot be read.
     """
     path = run / CONTEST_FILENAME
     if not path.is_file():
         return False
     try:
-        return parse_json(_Choice, path.read_bytes()).in_folds
+        return parse_json(_RecordedContest, path.read_bytes()).in_folds
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {describe_os_error(error)}") from error
     except ValueError as error:
         raise TrainingError(
             f"{path} is damaged ({error}): it says whether the validation clips are trained on; "

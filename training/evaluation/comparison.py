@@ -175,7 +175,7 @@ def _comparison_row(
         training_seconds=float(np.mean([result.training_seconds for result in results])),
         file=str(file),
         accuracies=tuple(
-            _dataset_accuracy(dataset, result.classification_test)
+            _dataset_accuracy(dataset, result.test_of_classifier)
             for dataset, result in zip(datasets, results, strict=True)
         ),
     )

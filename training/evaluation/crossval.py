@@ -113,7 +113,8 @@ def cross_validate(
             resume=True,
             progress=on_fold(fold.name, number, len(built)),
         )
-        results.append(_fold_result(fold.name, cast("RunMetrics", metrics).classification_test))
+        test = cast("RunMetrics", metrics).test_of_classifier  # there is one process
+        results.append(_fold_result(fold.name, test))
     n_correct = sum(round(result.accuracy * result.clips) for result in results)
     interval = wilson_interval(n_correct, sum(result.clips for result in results))
     cross_validation = CrossValidation(tuple(results), interval)

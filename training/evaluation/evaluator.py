@@ -73,7 +73,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The object of ``earful evaluate --json``; some keys only with the flag of their name."""
-        result = {**vars(self.metrics), "failed": [vars(clip) for clip in self.failed]}
+        result = {**self.metrics.to_dict(), "failed": [vars(clip) for clip in self.failed]}
         if self.false_accepts is not None:
             result["false_accepts"] = self.false_accepts.to_dict()
         if self.noise_test:

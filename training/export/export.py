@@ -25,7 +25,7 @@ from earful.models.layers.onnx_encoder import OnnxEncoder
 from earful.models.layers.pooling import mean_std_max
 from earful.models.networks.encoder import FrozenEncoder, pretrained_source
 from earful.models.networks.zoo import require_classifier
-from earful.training.config.train_config import TrainConfig
+from earful.training.config.train_config import TrainConfig, TrainingError
 from earful.training.export.activation_map import (
     MAP,
     MapClassifier,
@@ -34,6 +34,7 @@ from earful.training.export.activation_map import (
 )
 from earful.training.export.merge_encoder import merge_encoder
 from earful.training.metrics.calibration import Calibration
+from earful.training.metrics.classification import ClassificationMetrics
 from earful.training.runs.metrics_file import read_run_metrics
 from earful.training.runs.run_dataset import read_run_dataset
 from earful.training.trainer.checkpoint import (
@@ -288,12 +289,15 @@ def _golden_example(model: WaveformClassifier) -> GoldenExample:
 
 def _read_accuracies(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     """Accuracy and its interval from the run's metrics.json; empty if it is of another epoch."""
-    metrics = read_run_metrics(run)
+    try:
+        metrics = read_run_metrics(run)
+    except TrainingError as error:
+        raise ExportError(str(error)) from error
     if metrics is None or metrics.best_epoch != checkpoint.best.epoch:  # resumed and stopped since
         return {}
     kept = ("clips", "accuracy", "accuracy_ci95", "macro_f1")
-    parts = {"validation": metrics.validation, "test": metrics.test}
-    return {
-        "split_mode": metrics.split_mode,
-        **{name: {key: getattr(part, key) for key in kept} for name, part in parts.items() if part},
-    }
+    found: dict[str, Any] = {"split_mode": metrics.split_mode}
+    for name, part in (("validation", metrics.validation), ("test", metrics.test)):
+        if isinstance(part, ClassificationMetrics):
+            found[name] = {key: value for key, value in part.to_dict().items() if key in kept}
+    return found

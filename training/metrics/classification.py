@@ -1,7 +1,8 @@
 """Accuracy, F1 and confusion matrix from true and predicted labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from earful.data.text.json_input import STRICT
 
 FloatArray = NDArray[np.float64]
 MAX_LISTED_SPEAKERS = 20
-# Figures by their names.
+# Of a label or a speaker: ``clips`` and shares, by their names.
 Figures = dict[str, int | float]
 _LABEL_FIGURES, _SPEAKER_FIGURES = {"clips", "precision", "recall", "f1"}, {"clips", "accuracy"}
 
@@ -26,7 +27,7 @@ class ClassificationMetrics:
     accuracy of each known speaker.
     """
 
-    __pydantic_config__ = STRICT
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
 
     clips: int
     accuracy: float
@@ -37,21 +38,31 @@ class ClassificationMetrics:
     confusion: list[list[int]]
     labels: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of ``earful evaluate --json``, in its order."""
+        lists = {"accuracy_ci95": list(self.accuracy_ci95), "labels": list(self.labels)}
+        return asdict(self) | lists
+
     def __post_init__(self) -> None:
-        """Refuse, of a file, tables that are not of these labels.
+        """Refuse, of a file, figures that cannot be, and tables that are not of these labels.
 
         Raises:
             ValueError: they are not.
         """
+        if self.clips < 1:
+            raise ValueError(f"clips must be 1 or more, found {self.clips}")
+        for name in ("accuracy", "macro_f1"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
         n_labels, rows = len(self.labels), self.confusion
         if len(rows) != n_labels or any(len(row) != n_labels for row in rows):
             raise ValueError(f"the confusion matrix is not of {n_labels} labels")
-        if tuple(self.per_label) != self.labels:
+        if self.per_label.keys() != set(self.labels):
             raise ValueError("per_label is not of the labels")
-        for row in self.per_label.values():
-            _check_figures(row, _LABEL_FIGURES)
-        for row in self.per_speaker.values():
-            _check_figures(row, _SPEAKER_FIGURES)
+        for label, row in self.per_label.items():
+            _check_figures(f"per_label of {label!r}", row, _LABEL_FIGURES)
+        for speaker, row in self.per_speaker.items():
+            _check_figures(f"per_speaker of {speaker!r}", row, _SPEAKER_FIGURES)
 
     def text(self) -> str:
         """A text of the metrics over all clips."""
@@ -94,9 +105,11 @@ class ClassificationMetrics:
         ]
 
 
-def _check_figures(row: Figures, names: set[str]) -> None:
-    if row.keys() != names:
-        raise ValueError(f"expected {', '.join(sorted(names))}, found {', '.join(row)}")
+def _check_figures(what: str, row: Figures, names: set[str]) -> None:
+    if not row.keys() >= names:
+        raise ValueError(f"{what:.100} must have {', '.join(sorted(names))}")
+    if row["clips"] < 0 or not all(0 <= row[name] <= 1 for name in names - {"clips"}):
+        raise ValueError(f"{what:.100} must have shares from 0 to 1")
 
 
 def compute_metrics(

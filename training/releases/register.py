@@ -233,4 +233,4 @@ def _evaluate_test_rows(model: Path, rows: Sequence[Clip], folder: Path) -> dict
             f"{len(evaluation.failed)} clips of the test set cannot be read, the first is "
             f"{evaluation.failed[0]}; restore the files, or prepare the dataset again"
         )
-    return vars(evaluation.metrics)
+    return evaluation.metrics.to_dict()

@@ -38,7 +38,7 @@ def publish(
     private = {row.path for row in plan.rows if row.provenance.origin == FEEDBACK}
     model_files = version_files(
         folder / MODEL_FILE,
-        vars(_test_metrics(predictions)),
+        _test_metrics(predictions).to_dict(),
         plan.rows,
         note,
         checkpoint=folder / "run" / BEST_CHECKPOINT,

@@ -1,6 +1,7 @@
 """metrics.json: the figures of a finished run."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,27 +25,27 @@ class ReconstructionMetrics:
     ``explained_variance`` 1 minus that error over the variance between clips.
     """
 
-    __pydantic_config__ = STRICT
+    __pydantic_config__ = STRICT | {"extra": "ignore"}
 
     clips: int
     reconstruction_error: float
     explained_variance: float
 
 
-PartMetrics = ClassificationMetrics | MultiLabelMetrics | ReconstructionMetrics
+PartMetrics = ClassificationMetrics | ReconstructionMetrics
 
 
 def _kind_of_part(values: object) -> str:
-    if isinstance(values, dict) and "reconstruction_error" in values:
-        return "reconstruction"
-    several = isinstance(values, dict) and "hamming_loss" in values
-    return "multi_label" if several else "classification"
+    names = values if isinstance(values, dict) else ()
+    if "reconstruction_error" in names:
+        return "(reconstruction)"
+    return "(several labels)" if "hamming_loss" in names else "(one label)"
 
 
 _Part = Annotated[
-    Annotated[ClassificationMetrics, Tag("classification")]
-    | Annotated[MultiLabelMetrics, Tag("multi_label")]
-    | Annotated[ReconstructionMetrics, Tag("reconstruction")],
+    Annotated[ClassificationMetrics, Tag("(one label)")]
+    | Annotated[MultiLabelMetrics, Tag("(several labels)")]
+    | Annotated[ReconstructionMetrics, Tag("(reconstruction)")],
     Discriminator(_kind_of_part),
 ]
 
@@ -73,15 +74,26 @@ class RunMetrics:
     test: _Part | None
     history: tuple[EpochRecord, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse, of a file, parts that no one network has.
+
+        Raises:
+            ValueError: they are of different kinds.
+        """
+        if self.test is not None and type(self.test) is not type(self.validation):
+            raise ValueError("test and validation have other fields")
+
     @property
-    def classification_test(self) -> ClassificationMetrics:
+    def test_of_classifier(self) -> ClassificationMetrics:
         """``test`` of a classifier on a dataset with test clips, as callers have checked."""
         if not isinstance(self.test, ClassificationMetrics):
             raise AssertionError(f"{self.model} has no accuracy on test clips")
         return self.test
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The JSON object of the file, with lists as there."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
 
 
 def read_run_metrics(run: Path) -> RunMetrics | None:

@@ -12,7 +12,7 @@ RUN_DATASET_FILENAME = "trained_on.json"
 
 
 @dataclass(frozen=True)
-class _Recorded:
+class _RecordedDataset:
     """What a file of the run says of its dataset."""
 
     __pydantic_config__ = STRICT | {"extra": "ignore"}
@@ -36,7 +36,7 @@ def read_run_dataset(run: Path) -> Path | None:
 
 def _read(path: Path) -> Path | None:
     try:
-        return Path(parse_json(_Recorded, path.read_bytes()).dataset)
+        return Path(parse_json(_RecordedDataset, path.read_bytes()).dataset)
     except (OSError, ValueError):
         return None
 

@@ -41,8 +41,8 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> RunMetrics:
         training_seconds=sum(record.seconds for record in checkpoint.history),
         device=result.device,
         config=checkpoint.config.to_dict(),
-        validation=measure(dataset, result, "val"),
-        test=measure(dataset, result, "test") if has_test else None,
+        validation=measure_part(dataset, result, "val"),
+        test=measure_part(dataset, result, "test") if has_test else None,
         history=checkpoint.history,
     )
     write_json(run / METRICS_FILENAME, metrics.to_dict())
@@ -57,11 +57,11 @@ def write_report(dataset: Dataset, run: Path, result: FitResult) -> RunMetrics:
     return metrics
 
 
-def measure(dataset: Dataset, result: FitResult, split: str) -> PartMetrics:
+def measure_part(dataset: Dataset, result: FitResult, split: str) -> PartMetrics:
     """Metrics of the best epoch's network on the clips of one split."""
     is_classifier = zoo_entry(result.checkpoint.config.model).task == "classification"
-    measure_part = measure_split if is_classifier else measure_reconstruction
-    return measure_part(dataset, result, split)
+    of_kind = measure_split if is_classifier else measure_reconstruction
+    return of_kind(dataset, result, split)
 
 
 def measure_split(dataset: Dataset, result: FitResult, split: str) -> ClassificationMetrics:

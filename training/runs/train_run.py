@@ -115,8 +115,14 @@ def train_run(
             on_batch=callbacks.on_batch,
             on_epoch=callbacks.on_epoch,
         )
-        if result.resumed_after and (metrics := _intact_metrics(out)):  # nothing has changed
-            return metrics
+        if result.resumed_after:
+            if metrics := _intact_metrics(out):  # nothing has changed
+                return metrics
+            if dataset.fits_validation:
+                raise TrainingError(
+                    f"{out} cannot be measured again: its network was fitted to the validation "
+                    "clips too; train into another folder"
+                )
     else:
         result = fit(
             dataset,

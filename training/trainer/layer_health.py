@@ -1,5 +1,6 @@
 """Health of each layer: dead units and vanishing gradients."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class LayerHealth:
     ``dead_share`` is the share of its activation's units that are constant on all clips (ReLU:
     never above zero; ELU: always at its lower limit; sigmoid and tanh: at a limit); None without an
     activation, or with one that has no dead units (leaky ReLU, PReLU).
-    ``gradient_rms`` is the root mean square of the gradient of its weights; None without weights.
+    ``gradient_rms`` is the root mean square of the gradient of its weights; None without
+    weights, or where it is not finite.
     """
 
     name: str
@@ -124,6 +126,7 @@ def _collect_health(network: nn.Module, alive: dict[str, Tensor]) -> tuple[Layer
         rms = None
         if weights:
             squares = torch.stack([gradient.square().sum() for gradient in weights]).sum()
-            rms = float((squares / sum(g.numel() for g in weights)).sqrt())
+            mean = float((squares / sum(g.numel() for g in weights)).sqrt())
+            rms = mean if math.isfinite(mean) else None
         health.append(LayerHealth(name.removeprefix("network."), dead, rms))
     return tuple(health)

@@ -25,8 +25,6 @@ from tests.fixtures.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 CLASSIFY = "/v1/classify"
-# Each is a fresh process, which imports what it needs.
-TWO_WORKERS = pytest.param(2, marks=pytest.mark.slow)
 
 
 def other_version(model: Path, path: Path) -> Path:
@@ -85,7 +83,7 @@ def models_loaded(server: RunningServer) -> int:
     return server.log.read_text().count('"model_serving"')
 
 
-@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_replaced_file_is_reloaded_without_losing_a_request(
     model: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -162,7 +160,7 @@ def test_bad_model_file_keeps_the_old_model_and_is_reported(model: Path, tmp_pat
     assert "model_reload_failed" in {event["event"] for event in events}
 
 
-@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, workers: int) -> None:
     with (
         running_server(tmp_path, model, "--workers", workers, EARFUL_DRAIN_SECONDS="1.5") as server,
@@ -182,7 +180,7 @@ def test_sigterm_drains_open_requests_and_exits(model: Path, tmp_path: Path, wor
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.parametrize("workers", [1, TWO_WORKERS])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_stops_it_with_a_line_and_exit_code_0(
     model: Path, tmp_path: Path, workers: int
 ) -> None:

@@ -78,7 +78,7 @@ def test_metrics_are_recorded_and_the_tones_are_learned(
         assert accuracy == (scores.argmax(1) == targets).mean()
     metrics = write_report(short_tones, run, result)
     majority = result.checkpoint.config.model == "majority"
-    accuracy = metrics.classification_test.accuracy
+    accuracy = metrics.test_of_classifier.accuracy
     assert accuracy == 1 / 3 if majority else accuracy > 0.9
     assert metrics.parameters == parameter_count(result.network.network) > 0
     size = feature_shape(short_tones.features, result.checkpoint.config.features)

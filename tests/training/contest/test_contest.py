@@ -19,6 +19,7 @@ from earful.training.contest.contest import (
     _lead_p_value,
     hold_contest,
     needs_folds,
+    was_in_folds,
 )
 from earful.training.loaders.auxiliary_data import NO_AUXILIARY_DATA, AuxiliaryData
 from earful.training.runs import train_run as train_run_module
@@ -140,11 +141,22 @@ def test_the_contest_is_kept_with_the_first_epoch(
     monkeypatch.setattr(train_run_module, "write_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
         earful.train(tones.folder, tmp_path / "run")
-    contest = tmp_path / "run" / "contest.json"
-    assert contest.is_file()
-    contest.write_text('{"in_folds": "yes"}')
-    with pytest.raises(TrainingError, match="in_folds must be true or false"):
-        earful.train(tones.folder, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "contest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"in_folds": "yes"}', "in_folds must be true or false"),
+        ("{}", "in_folds is missing"),
+        ("junk", "not JSON"),
+    ],
+)
+def test_a_damaged_contest_is_told(tmp_path: Path, content: str, problem: str) -> None:
+    assert not was_in_folds(tmp_path)
+    (tmp_path / "contest.json").write_text(content)
+    with pytest.raises(TrainingError, match=problem):
+        was_in_folds(tmp_path)
 
 
 def test_the_reason_names_the_lead_and_when_it_may_be_chance() -> None:

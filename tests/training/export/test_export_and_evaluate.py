@@ -26,8 +26,8 @@ from earful.training.trainer.trainer import fit
 NETWORKS = [
     ("cnn", "mfcc", {}, "short_tones"),
     ("cnn", "log_mel", {}, "short_tones"),
-    pytest.param("crnn", "log_mel", {}, "brief_tones", marks=pytest.mark.slow),
-    pytest.param("crnn", "mfcc", {"recurrent": "lstm"}, "brief_tones", marks=pytest.mark.slow),
+    ("crnn", "log_mel", {}, "brief_tones"),
+    ("crnn", "mfcc", {"recurrent": "lstm"}, "brief_tones"),
 ]
 
 

@@ -217,10 +217,10 @@ def test_multi_label_predictions_match_the_metrics_of_the_run(
     dataset, read = open_dataset(chords.dataset), read_run(bce_run)
     predictions = predict_split(read, dataset, "test")
     assert read.metrics is not None
-    assert predictions.accuracy == read.metrics.classification_test.accuracy < 1
+    assert predictions.accuracy == read.metrics.test_of_classifier.accuracy < 1
     assert (
         multi_label_confusion(predictions.expected, predictions.predicted).tolist()
-        == read.metrics.classification_test.confusion
+        == read.metrics.test_of_classifier.confusion
     )
     mistakes, least_confident = select_clips(predictions, dataset, clips=2, max_media_bytes=10**9)
     assert all(clip.predicted != clip.label for clip in mistakes)

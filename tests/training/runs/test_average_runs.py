@@ -30,7 +30,7 @@ def test_weights_are_the_mean_and_calibrated_anew(tones: Dataset, tmp_path: Path
     torch.testing.assert_close(mean.weights[name], expected)
     assert mean.calibration not in (None, first.calibration, second.calibration)
     exported = export(tmp_path / "mean", tmp_path / "mean.onnx")
-    assert exported.metadata.metrics["test"]["accuracy"] == metrics.classification_test.accuracy
+    assert exported.metadata.metrics["test"]["accuracy"] == metrics.test_of_classifier.accuracy
 
 
 @pytest.mark.slow

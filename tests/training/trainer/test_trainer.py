@@ -54,7 +54,7 @@ def test_a_network_learns_three_tones(
     config = replace(SHORT, model=model, features=features, epochs=15, learning_rate=3e-3)
     result = fit(short_tones, tmp_path, config)
     metrics = write_report(short_tones, tmp_path, result)
-    assert metrics.classification_test.accuracy >= 0.9
+    assert metrics.test_of_classifier.accuracy >= 0.9
     assert result.checkpoint.best.val_loss == min(r.val_loss for r in result.checkpoint.history)
 
 

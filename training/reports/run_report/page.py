@@ -18,6 +18,7 @@ from earful.training.metrics.classification import (
     top_confusions,
     wilson_interval,
 )
+from earful.training.metrics.multilabel import MultiLabelMetrics
 from earful.training.reports.html_page import render_page
 from earful.training.reports.run_report import drawings
 from earful.training.reports.run_report.activation_maps import ActivationMapper
@@ -104,6 +105,8 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
         curves=drawings.learning_curve_charts(run),
         layers=drawings.layer_charts(run),
         health=drawings.layer_health_summary(run),
+        classified=classified,
+        is_multi_label=isinstance(metrics, MultiLabelMetrics),
         speakers=_speaker_rows(classified) if classified else [],
         confusion=_confusion_rows(classified) if classified else [],
         top_confusions=top_confusions(

@@ -28,7 +28,7 @@ from earful.training.reports.clip_media import clip_waveform
 from earful.training.reports.html_clips import ClipMedia, waveform_media
 from earful.training.reports.run_report.read_run import TrainingRun
 from earful.training.runs.metrics_file import PartMetrics
-from earful.training.runs.run_metrics import measure
+from earful.training.runs.run_metrics import measure_part
 from earful.training.trainer.checkpoint import rebuild_network
 from earful.training.trainer.objectives import predict_logits
 from earful.training.trainer.trainer import FitResult
@@ -100,7 +100,7 @@ class NoiseResults:
 
 def measure_validation(run: TrainingRun, dataset: Dataset) -> PartMetrics:
     """Validation metrics of the best epoch so far."""
-    return measure(dataset, FitResult(rebuild_network(run.best), run.best, "cpu", 0), "val")
+    return measure_part(dataset, FitResult(rebuild_network(run.best), run.best, "cpu", 0), "val")
 
 
 def predict_split(run: TrainingRun, dataset: Dataset, split: str) -> SplitPredictions:

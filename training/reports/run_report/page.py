@@ -107,13 +107,7 @@ def write_run_report(folder: Path, out: Path, options: RunReportOptions) -> list
         health=drawings.layer_health_summary(run),
         classified=classified,
         is_multi_label=isinstance(metrics, MultiLabelMetrics),
-        speakers=_speaker_rows(classified) if classified else [],
-        confusion=_confusion_rows(classified) if classified else [],
-        top_confusions=top_confusions(
-            classified.confusion, classified.labels, _MAX_LISTED_CONFUSIONS
-        )
-        if classified
-        else [],
+        **(_tables(classified) if classified else {}),
         confidence=drawings.confidence_charts(context.confidence, best.score_kind)
         if context.confidence
         else [],
@@ -208,6 +202,15 @@ def _add_maps_and_filters(
         )
     if options.clips:
         context.filters = report_filters(run.best, dataset, predictions.rows, max_bytes)
+
+
+def _tables(metrics: ClassificationMetrics) -> dict[str, Any]:
+    """The tables of a classifier, by their names in the template."""
+    return {
+        "speakers": _speaker_rows(metrics),
+        "confusion": _confusion_rows(metrics),
+        "top_confusions": top_confusions(metrics.confusion, metrics.labels, _MAX_LISTED_CONFUSIONS),
+    }
 
 
 def _speaker_rows(metrics: ClassificationMetrics) -> list[dict[str, Any]]:

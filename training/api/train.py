@@ -29,6 +29,8 @@ from earful.training.config.train_config import TrainConfig, TrainingError, defa
 from earful.training.contest.contest import Contest, was_in_folds
 from earful.training.contest.settings import AUTO, contest_overrides
 from earful.training.loaders.auxiliary_data import open_auxiliary_data
+from earful.training.metrics.classification import ClassificationMetrics
+from earful.training.runs.metrics_file import RunMetrics
 from earful.training.runs.progress import note_printer, training_progress
 from earful.training.runs.train_run import adapt_to_dataset, find_resume_config, train_run
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT
@@ -42,26 +44,31 @@ class TrainResult:
 
     run      folder of the checkpoints, metrics.json and plots
     config   all settings
-    metrics  the content of metrics.json; empty in all processes but the first
+    figures  what metrics.json says; None in all processes but the first
     dataset  folder of the dataset, also where labels were given
     contest  what was tried, where ``model`` was "auto"
     """
 
     run: Path
     config: TrainConfig
-    metrics: dict[str, Any]
+    figures: RunMetrics | None
     dataset: Path
     contest: Contest | None = None
 
     @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json; empty in all processes but the first."""
+        return self.figures.to_dict() if self.figures else {}
+
+    @property
     def epochs(self) -> int:
         """Number of epochs so far."""
-        return int(self.metrics["epochs"])
+        return self._known_figures.epochs
 
     @property
     def best_epoch(self) -> int:
         """The epoch of the lowest validation loss, which is exported."""
-        return int(self.metrics["best_epoch"])
+        return self._known_figures.best_epoch
 
     @property
     def accuracy(self) -> float | None:
@@ -69,8 +76,8 @@ class TrainResult:
 
         None for a network that is not a classifier.
         """
-        accuracy = (self.metrics["test"] or self.metrics["validation"]).get("accuracy")
-        return None if accuracy is None else float(accuracy)
+        part = self._known_figures.test_or_validation
+        return part.accuracy if isinstance(part, ClassificationMetrics) else None
 
     @property
     def still_improving(self) -> bool:
@@ -79,6 +86,12 @@ class TrainResult:
             not zoo_entry(self.config.model).fitted
             and self.best_epoch == self.epochs == self.config.epochs
         )
+
+    @property
+    def _known_figures(self) -> RunMetrics:
+        if self.figures is None:
+            raise TrainingError("of several processes only the first has the figures of the run")
+        return self.figures
 
 
 def train(
@@ -183,7 +196,7 @@ def train(
     show = progress and dist_context.is_main_process
     with training_progress(config.epochs, config.batch_size, show=show) as callbacks:
         progress_of_run = keep_contest(callbacks, contest, out) if contest else callbacks
-        metrics = train_run(
+        figures = train_run(
             opened,
             out,
             config,
@@ -196,7 +209,7 @@ def train(
             tensorboard=tensorboard,
             held_out=None if contest is None else contest.logits,
         )
-    return TrainResult(out, config, metrics.to_dict() if metrics else {}, dataset, contest)
+    return TrainResult(out, config, figures, dataset, contest)
 
 
 def _refuse_csv_options(dataset: Path, options: CsvOptions) -> None:

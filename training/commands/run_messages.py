@@ -1,10 +1,10 @@
 """What ``earful train`` prints of a run, and how to continue one that ended early."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from earful.data.atomic_write import OutputError
 from earful.service.commands.next_steps import format_command, interrupted, print_next
@@ -12,6 +12,7 @@ from earful.service.core.echo import echo
 
 if TYPE_CHECKING:
     from earful.training.api.train import TrainResult
+    from earful.training.runs.metrics_file import PartMetrics, RunMetrics
 
 
 @contextmanager
@@ -33,11 +34,16 @@ def resumable(run: Path, resume_command: Sequence[object]) -> Iterator[None]:
 
 
 def print_run(result: "TrainResult", resume_command: Sequence[object]) -> None:
-    """Print a finished run and the next commands: more epochs, if they may help."""
+    """Print a finished run and the next commands: more epochs, if they may help.
+
+    Of several processes the first prints them.
+    """
+    if result.figures is None:
+        return
     if result.contest is not None:
         echo(result.contest.table())
         echo(result.contest.reason())
-    for line in run_summary(result.metrics, result.run):
+    for line in run_summary(result.figures, result.run):
         echo(line)
     sys.stdout.flush()
     if result.still_improving and result.epochs > 1:
@@ -59,24 +65,25 @@ def _print_more_epochs(result: "TrainResult", resume_command: Sequence[object]) 
     echo(format_command([*resume_command, "--epochs", more]), err=True)
 
 
-def run_summary(metrics: Mapping[str, Any], run: Path) -> list[str]:
+def run_summary(figures: "RunMetrics", run: Path) -> list[str]:
     """Network, best epoch and quality of a run, a line each of at most 80 columns."""
-    split_name = "test" if metrics["test"] else "validation"
-    split_metrics = metrics[split_name]
+    part = figures.test_or_validation
     return [
-        f"{run}: {metrics['model']} on {metrics['features']}, {metrics['parameters']:,} parameters",
-        f"best epoch {metrics['best_epoch']} of {metrics['epochs']}, "
-        f"{metrics['training_seconds']:.0f} s on {metrics['device']}",
-        f"{split_name} {_format_quality(split_metrics)}, {split_metrics['clips']} clips, "
-        f"{metrics['split_mode']} split",
+        f"{run}: {figures.model} on {figures.features}, {figures.parameters:,} parameters",
+        f"best epoch {figures.best_epoch} of {figures.epochs}, "
+        f"{figures.training_seconds:.0f} s on {figures.device}",
+        f"{'test' if figures.test else 'validation'} {_format_quality(part)}, {part.clips} clips, "
+        f"{figures.split_mode} split",
     ]
 
 
-def _format_quality(metrics: Mapping[str, Any]) -> str:
-    if "accuracy" not in metrics:
+def _format_quality(part: "PartMetrics") -> str:
+    from earful.training.runs.metrics_file import ReconstructionMetrics
+
+    if isinstance(part, ReconstructionMetrics):
         return (
-            f"reconstruction error {metrics['reconstruction_error']:.4f} "
-            f"({100 * metrics['explained_variance']:.1f} % of the variance explained)"
+            f"reconstruction error {part.reconstruction_error:.4f} "
+            f"({100 * part.explained_variance:.1f} % of the variance explained)"
         )
-    low, high = (100 * bound for bound in metrics["accuracy_ci95"])
-    return f"accuracy {100 * metrics['accuracy']:.2f} % ({low:.1f} to {high:.1f})"
+    low, high = (100 * bound for bound in part.accuracy_ci95)
+    return f"accuracy {100 * part.accuracy:.2f} % ({low:.1f} to {high:.1f})"

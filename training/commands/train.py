@@ -76,5 +76,4 @@ def train(
             **sources,
             **given,
         )
-    if result.metrics:  # the first of several processes
-        print_run(result, resume_command)
+    print_run(result, resume_command)

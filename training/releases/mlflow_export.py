@@ -8,12 +8,11 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from earful.data.errors import EarfulError
 from earful.models.registry.records import MODEL_FILE, Version
 from earful.models.registry.registry import Registry
-from earful.training.releases.version_text import read_metrics
+from earful.training.releases.version_metrics import VersionMetrics, read_version_metrics
 
 # Without this, set before the import, MLflow sends usage telemetry. No other module imports it.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -104,7 +103,7 @@ def _upload_version(
     }
     run = client.create_run(experiment, run_name=f"{name}@{version.number}", tags=tags)
     run_id = run.info.run_id
-    for key, value in _logged_metrics(read_metrics(registry, name, version)).items():
+    for key, value in _logged_metrics(read_version_metrics(registry, name, version)).items():
         client.log_metric(run_id, key, value)
     with tempfile.TemporaryDirectory() as folder:
         for file in version.files:
@@ -118,8 +117,9 @@ def _upload_version(
     return str(model_version.version)
 
 
-def _logged_metrics(metrics: dict[str, Any]) -> dict[str, float]:
-    return {key: float(metrics[key]) for key in ("accuracy", "macro_f1", "clips") if key in metrics}
+def _logged_metrics(metrics: VersionMetrics) -> dict[str, float]:
+    figures = {key: getattr(metrics, key) for key in ("accuracy", "macro_f1", "clips")}
+    return {key: float(figure) for key, figure in figures.items() if figure is not None}
 
 
 def _delete_stale_aliases(client: MlflowClient, name: str, kept: set[str]) -> None:

@@ -9,7 +9,7 @@ from earful.models.bundle.bundle import Bundle, open_bundle
 from earful.models.registry.records import DATA_FILE, MODEL_FILE, Version
 from earful.models.registry.registry import Registry
 from earful.training.releases.manifest import from_csv
-from earful.training.releases.version_text import read_metrics, test_accuracy
+from earful.training.releases.version_metrics import VersionMetrics, read_version_metrics
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def diff_versions(registry: Registry, first: str, second: str) -> VersionDiff:
     clips_added, clips_removed, clips_relabelled = _diff_clips(
         _labels_by_audio(registry, a), _labels_by_audio(registry, b)
     )
-    metrics_a = read_metrics(registry, a.name, a.version)
-    metrics_b = read_metrics(registry, b.name, b.version)
+    metrics_a = read_version_metrics(registry, a.name, a.version)
+    metrics_b = read_version_metrics(registry, b.name, b.version)
     return VersionDiff(
         first=a.reference,
         second=b.reference,
@@ -137,11 +137,14 @@ def _model_settings(bundle: Bundle) -> dict[str, Any]:
 
 
 def _diff_metrics(
-    a: Mapping[str, Any], b: Mapping[str, Any]
+    a: VersionMetrics, b: VersionMetrics
 ) -> dict[str, tuple[float | None, float | None]]:
-    metrics = {"accuracy": (test_accuracy(a), test_accuracy(b))}
-    for group, metric in (("label", "recall"), ("speaker", "accuracy")):
-        first, second = a.get(f"per_{group}", {}), b.get(f"per_{group}", {})
+    metrics = {"accuracy": (a.test_accuracy, b.test_accuracy)}
+    groups = (
+        ("label", "recall", a.per_label, b.per_label),
+        ("speaker", "accuracy", a.per_speaker, b.per_speaker),
+    )
+    for group, metric, first, second in groups:
         for name in sort_labels([*first, *second]):
             pair = first.get(name, {}).get(metric), second.get(name, {}).get(metric)
             if pair[0] != pair[1]:

@@ -1,14 +1,14 @@
 """Versions of the registry as text and as JSON values, for ``earful models list`` and ``show``."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from earful.models.registry.errors import RegistryError
-from earful.models.registry.records import CARD_FILE, METRICS_FILE, Version
+from earful.models.registry.records import CARD_FILE
 from earful.models.registry.registry import Registry
 from earful.training.releases.retraining_obstacle import retraining_obstacle, retraining_state
+from earful.training.releases.version_metrics import read_version_metrics
 
 _MAX_EVENTS = 10
 
@@ -27,7 +27,7 @@ def _version_row(registry: Registry, name: str, number: int) -> dict[str, Any]:
             "aliases": registry.aliases(name).names_of(number),
             "created": version.created,
             "parent": version.parent,
-            "accuracy": _accuracy(registry, name, version),
+            "accuracy": read_version_metrics(registry, name, version).test_accuracy,
             "retrain": retraining_state(version),
             "note": version.note,
         }
@@ -101,23 +101,6 @@ def model_json(registry: Registry, name: str, version_or_alias: str) -> dict[str
         "aliases": dict(registry.aliases(name).aliases),
         "events": [dataclasses.asdict(event) for event in registry.events(name)],
     }
-
-
-def read_metrics(registry: Registry, name: str, version: Version) -> dict[str, Any]:
-    """The metrics of a version; empty where it has none."""
-    if METRICS_FILE not in version.files:
-        return {}
-    return dict(json.loads(registry.read(name, version, METRICS_FILE)))
-
-
-def test_accuracy(metrics: Mapping[str, Any]) -> float | None:
-    """The accuracy on the frozen test set, else that of the run's own test part."""
-    accuracy = metrics.get("accuracy", metrics.get("test", {}).get("accuracy"))
-    return None if accuracy is None else float(accuracy)
-
-
-def _accuracy(registry: Registry, name: str, version: Version) -> float | None:
-    return test_accuracy(read_metrics(registry, name, version))
 
 
 def _format_percent(share: float | None) -> str:

@@ -84,6 +84,11 @@ class RunMetrics:
             raise ValueError("test and validation have other fields")
 
     @property
+    def test_or_validation(self) -> PartMetrics:
+        """The part that a run is judged by: ``validation`` without test clips."""
+        return self.test or self.validation
+
+    @property
     def test_of_classifier(self) -> ClassificationMetrics:
         """``test`` of a classifier on a dataset with test clips, as callers have checked."""
         if not isinstance(self.test, ClassificationMetrics):

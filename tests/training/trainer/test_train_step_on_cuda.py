@@ -45,7 +45,7 @@ of_each_network = pytest.mark.parametrize("model", TRAINED)
 # Everything that a step can do. Not Adam: it takes the sign of a gradient near zero, which rounding
 # turns.
 EVERYTHING = {
-    "batch_size": 20,
+    "batch_size": 18,
     "optimizer": "nesterov",
     "learning_rate": 1e-3,
     "schedule": "cosine",
@@ -58,7 +58,7 @@ EVERYTHING = {
     "label_smoothing": 0.1,
     "balance": "weights",
 }
-SMALL = TrainConfig(model="mlp", batch_size=20, options={"dropout": 0.0})
+SMALL = TrainConfig(model="mlp", batch_size=18, options={"dropout": 0.0})
 
 
 @dataclass(frozen=True)
@@ -125,23 +125,28 @@ def devices(tensors: Iterable[Tensor]) -> set[str]:
     return {tensor.device.type for tensor in tensors}
 
 
+@pytest.fixture
+def clips(request: pytest.FixtureRequest, model: str) -> Dataset:
+    """The shortest clips that the network takes."""
+    dataset: Dataset = request.getfixturevalue("short_tones" if model == "cnn" else "brief_tones")
+    return dataset
+
+
 @pytest.mark.slow
 @of_each_network
-def test_an_epoch_of_each_network_equals_the_cpu(short_tones: Dataset, model: str) -> None:
-    assert_equals_the_cpu(short_tones, replace(without_dropout(model), **EVERYTHING))
+def test_an_epoch_of_each_network_equals_the_cpu(clips: Dataset, model: str) -> None:
+    assert_equals_the_cpu(clips, replace(without_dropout(model), **EVERYTHING))
 
 
 @of_each_network
-def test_each_network_trains_with_its_own_settings_on_cuda(
-    short_tones: Dataset, model: str
-) -> None:
+def test_each_network_trains_with_its_own_settings_on_cuda(clips: Dataset, model: str) -> None:
     """Dropout, and augmentation where it is the default."""
-    config = replace(default_config(model), batch_size=24, epochs=1, mixup=0.3)
+    config = replace(default_config(model), batch_size=18, epochs=1, mixup=0.3)
     with claimed_cuda():
-        train = training_loader(short_tones, NO_AUXILIARY_DATA, config, CUDA)
-        start = initial_checkpoint(short_tones, train, "", config)
+        train = training_loader(clips, NO_AUXILIARY_DATA, config, CUDA)
+        start = initial_checkpoint(clips, train, "", config)
         step = TrainStep.from_checkpoint(start, train, CUDA)
-        batch = next(iter(train.batch_shards(BatchPlan(24, seed=1))))
+        batch = next(iter(train.batch_shards(BatchPlan(18, seed=1))))
         assert devices([batch.features, batch.targets]) == {"cuda"}
         loss = step.single_step(batch, 1e-3)
         gradients = [weights.grad for weights in step.network.parameters()]
@@ -154,7 +159,7 @@ def test_each_network_trains_with_its_own_settings_on_cuda(
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))
 def test_each_optimizer_keeps_its_state_on_cuda(short_tones: Dataset, optimizer: Optimizer) -> None:
     # A step of L-BFGS evaluates its batch up to 25 times.
-    config = replace(SMALL, optimizer=optimizer, batch_size=64 if optimizer == "lbfgs" else 20)
+    config = replace(SMALL, optimizer=optimizer, batch_size=64 if optimizer == "lbfgs" else 18)
     expected = train_epoch(short_tones, config, CPU)
     with claimed_cuda():
         epoch = train_epoch(short_tones, config, CUDA)
@@ -180,16 +185,16 @@ def test_each_loss_and_balance_equals_the_cpu(
 
 
 @pytest.mark.slow
-def test_shards_have_their_own_statistics_and_random_numbers_on_cuda(short_tones: Dataset) -> None:
+def test_shards_have_their_own_statistics_and_random_numbers_on_cuda(brief_tones: Dataset) -> None:
     config = replace(without_dropout("tcresnet"), **EVERYTHING)
-    assert_equals_the_cpu(short_tones, replace(config, shards=3))
+    assert_equals_the_cpu(brief_tones, replace(config, shards=3))
 
 
 @pytest.mark.slow
-def test_an_epoch_on_augmented_waveforms_equals_the_cpu(short_tones: Dataset) -> None:
+def test_an_epoch_on_augmented_waveforms_equals_the_cpu(brief_tones: Dataset) -> None:
     config = replace(without_dropout("tcresnet"), **EVERYTHING)
     config = replace(config, augment=True, mixup=0.5, options={"dropout": 0.0, "width": 8})
-    assert_equals_the_cpu(short_tones, config)
+    assert_equals_the_cpu(brief_tones, config)
 
 
 def test_steps_on_stored_features_never_wait_for_a_gpu(short_tones: Dataset) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from earful.data.atomic_write import staged_file
+from earful.data.atomic_write import require_file_name, staged_file
 from earful.data.errors import EarfulError, command
 from earful.models.bundle.activation_map import ActivationMapInfo
 from earful.models.bundle.bundle import open_bundle, open_session
@@ -91,10 +91,13 @@ def write_onnx(
     Raises:
         ExportError, OutputError: as from ``export``.
     """
+    # What can be refused at once, before the seconds that tracing takes.
+    require_file_name(out)
+    accuracies = _read_accuracies(run, checkpoint)
     model_proto, map_graph = to_onnx(model)
     map_info = activation_map_info(model, map_graph) if map_graph is not None else None
     max_difference = check_parity(model, model_proto.SerializeToString(), out, map_info)
-    metadata = _metadata(run, checkpoint, model, map_info)
+    metadata = _metadata(run, checkpoint, model, accuracies, map_info)
     onnx.helper.set_model_props(model_proto, metadata.to_props())
     model_proto.producer_name = "earful"
     with staged_file(out) as staging:
@@ -245,6 +248,7 @@ def _metadata(
     run: Path,
     checkpoint: Checkpoint,
     model: WaveformClassifier,
+    accuracies: dict[str, Any],
     map_info: ActivationMapInfo | None,
 ) -> ModelMetadata:
     return ModelMetadata(
@@ -253,7 +257,7 @@ def _metadata(
         feature_kind=checkpoint.config.features,
         architecture=_architecture(checkpoint.config),
         training_data_hash=checkpoint.dataset_hash,
-        metrics=_read_accuracies(run, checkpoint),
+        metrics=accuracies,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         temperature=model.temperature,
         rejection_threshold=_calibration(run, checkpoint).threshold,

@@ -24,7 +24,7 @@ STAGES = ("plan", "prepare", "train", "export", "compare", "publish")
 def test_a_request_given_again_says_what_its_version_is_by_then(
     run: Run, registry: Registry, new_clips: NewClips
 ) -> None:
-    labels, others = new_clips({"low": 255.0}, 2), new_clips({"mid": 705.0}, 2, "others")
+    labels = new_clips({"low": 255.0}, 2)
 
     def again() -> str:
         outcome = run(labels, epochs=1, promote=False)
@@ -36,7 +36,7 @@ def test_a_request_given_again_says_what_its_version_is_by_then(
     first = run(labels, epochs=1, promote=False)
     assert str(first.standing) == "tones@2 is challenger"
     assert again() == "tones@2 is challenger"
-    assert str(run(others, epochs=1, promote=False).standing) == "tones@3 is challenger"
+    registry.register("tones", {"model.onnx": b"another"}, alias="challenger")
     assert again() == (
         "tones@2 is neither champion nor challenger (the champion is version 1, the challenger is "
         "version 3)"
@@ -50,19 +50,25 @@ def test_a_request_given_again_says_what_its_version_is_by_then(
     assert str(anew.standing) == "tones@4 is challenger", "its version was deleted"
 
 
-def test_not_promoted_names_the_command_that_promotes_anyway(
+def test_a_worse_candidate_is_challenger_and_the_command_that_promotes_it_anyway_is_named(
     registry: Registry, new_clips: NewClips, command: Command
 ) -> None:
     # Too short to learn.
     words = ("retrain", "tones", "--new", new_clips({"low": 250.0}), "--from-scratch")
     retrain = (*words, "--epochs", 1)
     done = command(*retrain)
+    assert registry.aliases("tones").aliases == {"champion": 1, "challenger": 2}
+    gate = json.loads(registry.read("tones", registry.version("tones", 2), "gate.json"))
+    assert not gate["passed"]
+    page = registry.read("tones", registry.version("tones", 2), "report.html").decode()
+    assert "Not passed" in page
     assert done.exit_code == 1, done.output
     promote = f"models promote tones 2 --registry {registry.root}"
     [line] = [line for line in done.stdout.splitlines() if line.startswith("promote it anyway:")]
     assert line.endswith(f" {promote}")
     assert "not promoted: " in done.stdout
     again = command(*retrain, "--json")
+    assert registry.numbers("tones") == [1, 2]
     content = json.loads(again.stdout)
     assert (again.exit_code, content["role"], content["promoted"]) == (1, "challenger", False)
     assert content["next"].endswith(f" {promote}")

@@ -37,14 +37,14 @@ def test_each_network_gets_a_row_with_all_datasets(
     assert len(lines) == 2 + len(NETWORKS)
     assert len({line.count("|") for line in lines}) == 1
     assert (tmp_path / "compare.md").read_text() == comparison_table(rows) + "\n"
-    again = compare([tones, other_tones], NETWORKS, tmp_path, overrides=SHORT)
-    for before, after in zip(rows, again, strict=True):
-        assert replace(before, latency_ms=0) == replace(after, latency_ms=0)
     written = json.loads((tmp_path / "compare.json").read_text())
     assert [row["model"] for row in written] == NETWORKS
     assert (tmp_path / "compare.png").read_bytes().startswith(b"\x89PNG")
     label_tuples = {Classifier.open(tmp_path / row["file"]).labels for row in written}
     assert label_tuples == {tones.labels}
+    [trained, _] = rows
+    [again] = compare([tones, other_tones], [trained.model], tmp_path, overrides=SHORT)
+    assert replace(again, latency_ms=0) == replace(trained, latency_ms=0)
 
 
 def test_int8_has_a_row_of_its_own_where_it_is_possible(tones: Dataset, tmp_path: Path) -> None:

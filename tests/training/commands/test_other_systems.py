@@ -11,7 +11,6 @@ import pytest
 
 from tests.fixtures.server import logged_url
 from tests.fixtures.without_posix import take_away
-from tests.training.commands.conftest import Home
 
 ROOT = Path(__file__).parents[3]
 WITHOUT_POSIX = [sys.executable, "-P", str(ROOT / "tests" / "fixtures" / "without_posix.py")]
@@ -27,11 +26,31 @@ for module in pkgutil.walk_packages(earful.__path__, "earful."):
 """
 
 
-def run(*words: object, cwd: Path) -> str:
-    command = [*WITHOUT_POSIX, "earful.training.cli", *map(str, words)]
-    ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+def run_without_posix(module: str, *words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a module of a folder in that folder."""
+    return subprocess.run(
+        [*WITHOUT_POSIX, module, *words],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Commands one after the other in one process, which imports torch once.
+RUN_COMMANDS = """
+import json, sys
+from earful.training.cli import main
+if __name__ == "__main__":  # not in the processes that a command starts
+    for words in json.loads(sys.argv[1]):
+        sys.argv = ["earful", *words]
+        try:
+            main()
+        except SystemExit as ended:
+            if ended.code:
+                raise
+"""
 
 
 @pytest.mark.slow
@@ -50,27 +69,26 @@ print(subprocess.run([sys.executable, "-P", "-c", {CHILD!r}], capture_output=Tru
 
 def test_processes_that_it_starts_have_no_more_than_it(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
-    ended = subprocess.run(
-        [*WITHOUT_POSIX, "parent"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_without_posix("parent", folder=tmp_path)
     assert "stdout='False None" in ended.stdout, ended
 
 
 @pytest.mark.slow
-def test_the_way_from_clips_to_a_service(home: Home, tmp_path: Path) -> None:
-    run("prepare", home.labels, "--out", "dataset", "--split", "random", cwd=tmp_path)
-    settings = ("--model", "mlp", "--epochs", 1, "--device", "cpu")
-    run("train", "dataset", "--out", "run", *settings, cwd=tmp_path)
-    run("export", "run", "--out", "model.onnx", cwd=tmp_path)
-    words = (home.labels.parent, "--model", "model.onnx", "--out", "results.csv", "--workers", 2)
-    run("classify", *words, cwd=tmp_path)
+def test_the_way_from_clips_to_a_service(tones_csv: Path, tmp_path: Path) -> None:
+    settings = ("--model", "mlp", "--epochs", "1", "--device", "cpu")
+    clips = str(tones_csv.parent)
+    commands = [
+        ("prepare", str(tones_csv), "--out", "dataset", "--split", "random"),
+        ("train", "dataset", "--out", "run", *settings),
+        ("export", "run", "--out", "model.onnx"),
+        ("classify", clips, "--model", "model.onnx", "--out", "results.csv", "--workers", "2"),
+        ("models", "register", "tones", "model.onnx", "--promote"),
+    ]
+    (tmp_path / "run_commands.py").write_text(RUN_COMMANDS)
+    ended = run_without_posix("run_commands", json.dumps(commands), folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
     assert len((tmp_path / "results.csv").read_text().splitlines()) > 10
-    run("models", "register", "tones", "model.onnx", "--promote", cwd=tmp_path)
-    assert_serves(tmp_path, next(home.labels.parent.glob("*.wav")))
+    assert_serves(tmp_path, next(tones_csv.parent.glob("*.wav")))
 
 
 def assert_serves(folder: Path, clip: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +17,13 @@ from earful.training.config.train_config import TrainingError, default_config
 from earful.training.trainer.checkpoint import BEST_CHECKPOINT, LAST_CHECKPOINT, load_checkpoint
 from earful.training.trainer.distributed import DistributedContext, detect_distributed
 from earful.training.trainer.trainer import fit
+from tests.fixtures.forked_command import ForkedCommand
+from tests.fixtures.ports import free_port
 from tests.fixtures.synthetic_audio import one_torch_thread
 
 BINARIES = Path(sys.executable).parent
 # Everything that has per-shard state: dropout, batch statistics, augmentation, a moving average.
-TWO_SHARD_CONFIG = replace(default_config("tcresnet"), epochs=3, batch_size=16, shards=2)
+TWO_SHARD_CONFIG = replace(default_config("tcresnet"), epochs=2, batch_size=16, shards=2)
 
 
 def children_of(process: int) -> Iterator[int]:
@@ -37,14 +38,15 @@ def children_of(process: int) -> Iterator[int]:
 
 @pytest.mark.slow
 def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
-    tones: Dataset, tmp_path: Path
+    short_tones: Dataset, tmp_path: Path
 ) -> None:
     with one_torch_thread():  # as in each of the two: with more threads sums round differently
-        alone = fit(tones, tmp_path / "alone", TWO_SHARD_CONFIG)
+        alone = fit(short_tones, tmp_path / "alone", TWO_SHARD_CONFIG)
     torchrun = [str(BINARIES / "torchrun"), "--nproc-per-node", "2", "--max-restarts", "1"]
     torchrun += ["--standalone", "--monitor-interval", "0.2", "--no-python"]
-    train = [str(BINARIES / "earful"), "train", str(tones.folder), "--out", str(tmp_path / "two")]
-    train += ["--model", "tcresnet", "--epochs", "3", "--batch-size", "16", "--device", "cpu"]
+    train = [str(BINARIES / "earful"), "train", str(short_tones.folder)]
+    train += ["--out", str(tmp_path / "two")]
+    train += ["--model", "tcresnet", "--epochs", "2", "--batch-size", "16", "--device", "cpu"]
     run = subprocess.Popen(
         [*torchrun, *train, "--resume"],
         stdout=subprocess.PIPE,
@@ -56,7 +58,7 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
     assert run.stderr is not None
     try:
         for line in run.stderr:
-            if line.startswith("epoch   1/3"):
+            if line.startswith("epoch   1/2"):
                 os.kill(max(children_of(run.pid)), signal.SIGKILL)
                 break
         output, errors = run.communicate(timeout=120)
@@ -65,7 +67,7 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 0, errors
     assert "Traceback" not in errors
-    assert errors.count("epoch   3/3") == 1  # only process 0 prints
+    assert errors.count("epoch   2/2") == 1  # only process 0 prints
     assert output.count("test accuracy") == 1
     last = load_checkpoint(tmp_path / "two" / LAST_CHECKPOINT)
     for record, expected in zip(last.history, alone.checkpoint.history, strict=True):
@@ -79,7 +81,7 @@ def test_distributed_run_with_a_killed_process_equals_a_single_process_run(
         torch.testing.assert_close(weights[name], expected, atol=1e-4, rtol=1e-3)
 
 
-def start_process(rank: int, port: int, train: list[str]) -> subprocess.Popen[str]:
+def start_process(rank: int, port: int, train: list[object]) -> ForkedCommand:
     """Start a process as torchrun would."""
     torchrun_environment = {
         "TORCHELASTIC_RUN_ID": "two",
@@ -90,22 +92,22 @@ def start_process(rank: int, port: int, train: list[str]) -> subprocess.Popen[st
         "LOCAL_RANK": str(rank),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.Popen(
-        [str(BINARIES / "earful"), "train", *train],
-        env={**os.environ, **torchrun_environment},
+    return ForkedCommand(
+        ["train", *train],
+        environment=torchrun_environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 
 @pytest.mark.slow
-def test_surviving_process_reports_that_its_peer_was_killed(tones: Dataset, tmp_path: Path) -> None:
+def test_surviving_process_reports_that_its_peer_was_killed(
+    short_tones: Dataset, tmp_path: Path
+) -> None:
     """Not under torchrun, which may end the process before it reports."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    train = [str(tones.folder), "--out", str(tmp_path / "two"), "--model", "tcresnet"]
+    train: list[object] = [short_tones.folder, "--out", tmp_path / "two", "--model", "tcresnet"]
     train += ["--epochs", "200", "--batch-size", "16", "--device", "cpu"]
+    port = free_port()
     with start_process(0, port, train) as first, start_process(1, port, train) as second:
         assert first.stderr is not None
         try:

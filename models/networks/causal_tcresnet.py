@@ -22,7 +22,6 @@ from earful.models.networks.tcresnet import (
     KERNEL_FRAMES,
     LEVEL_FLOOR,
     MIN_FRAMES,
-    STEM_CHANNELS,
     TcResNetConfig,
 )
 
@@ -56,7 +55,7 @@ class CausalTcResNet(Network):
                 f"tcresnet-causal needs {MIN_FRAMES} frames or more, found {frames}; "
                 "prepare with more --clip-seconds"
             )
-        first, second = STEM_CHANNELS
+        first, second = config.stem
         rows = -(-bins // 4)
         self.bins = bins
         self.stem = nn.ModuleList([_StemLayer(2, first), _StemLayer(first, second)])

@@ -20,7 +20,6 @@ from earful.data.errors import EarfulError
 from earful.models.bundle.activation_map import MapAxes, MapAxis
 from earful.models.layers.base import PooledNetwork
 
-STEM_CHANNELS = (16, 24)
 KERNEL_FRAMES = 9
 # Three halvings leave two frames, the least that batch normalisation of a single clip needs.
 MIN_FRAMES = 9
@@ -32,8 +31,13 @@ BIN_FLOOR, LEVEL_FLOOR = 2.0, 2.5
 
 @dataclass(frozen=True)
 class TcResNetConfig:
-    """Options of ``TcResNet``; ``channels`` has one entry per residual block, each halving time."""
+    """Options of ``TcResNet``.
 
+    ``stem`` has the channels of the two convolutions over bins and frames, ``channels`` those of
+    each residual block, which halves time.
+    """
+
+    stem: tuple[int, int] = (16, 24)
     channels: tuple[int, ...] = (64, 80, 112)
     width: int = 56
     dropout: float = 0.3
@@ -55,7 +59,7 @@ class TcResNet(PooledNetwork):
                 f"tcresnet needs {MIN_FRAMES} frames or more, found {frames}; "
                 "prepare with more --clip-seconds"
             )
-        first, second = STEM_CHANNELS
+        first, second = config.stem
         self.stem = nn.Sequential(
             nn.Conv2d(2, first, 3, stride=(2, 1), padding=1, bias=False),
             nn.BatchNorm2d(first),
@@ -81,7 +85,7 @@ class TcResNet(PooledNetwork):
 
     def feature_map(self, features: Tensor) -> Tensor:
         """(batch, channels, 1, frames): the bins are channels."""
-        x = self.stem(_two_views(features))  # (batch, 24, ceil(bins / 4), frames)
+        x = self.stem(_two_views(features))  # (batch, stem[1], ceil(bins / 4), frames)
         x = self.bottleneck(x.flatten(1, 2).unsqueeze(2))  # (batch, width, 1, frames)
         return cast("Tensor", self.blocks(x))  # (batch, channels, 1, ceil(frames / 8))
 

@@ -36,6 +36,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "crnn": [{}, {"recurrent": "lstm", "hidden": 16}],
     "bcresnet": [{}, {"width": 2.0}],
     "convrnn": [{}, {"recurrent": "gru", "layers": 2, "bidirectional": True, "kernel": 3}],
+    "tcresnet": [{}, {"stem": (16, 16), "width": 48, "channels": (48, 64, 112)}],
     "mlp": [{}, {"layers": 2, "hidden": 64, "norm": "group", "activation": "leaky-relu"}],
 }
 NETWORKS = [

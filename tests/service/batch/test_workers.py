@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from earful.service.batch import worker
 from earful.service.batch.chunks import part_path, write_inputs
 from earful.service.batch.errors import BatchError
 from earful.service.batch.inputs import find_inputs
@@ -18,7 +19,7 @@ from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import noise, wav
-from tests.fixtures.waiting import cpu_seconds, wait_until
+from tests.fixtures.waiting import open_files, wait_until
 from tests.service.batch.conftest import rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -51,6 +52,7 @@ def test_a_decoder_that_hangs_is_killed(
 ) -> None:
     (tones / "a.flac").write_bytes(FLAC + b"HANGS")
     monkeypatch.setenv("PYTHONPATH", f"{CRASHING}:{Path.cwd()}")
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0.1)
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     stats = run_single_chunk(
         WorkerConfig(tmp_path, model, sha256, ClassifyOptions(), stall_seconds=3), tones
@@ -63,43 +65,45 @@ def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path
         run_single_chunk(WorkerConfig(tmp_path, model, "0" * 64, ClassifyOptions()), tones)
 
 
-def new_workers(running: ForkedCommand, killed: list[int], seconds: float) -> list[int]:
-    """The workers that took the place of the killed ones, once each has computed so long."""
+def new_workers(running: ForkedCommand, killed: list[int], read: Path | None) -> list[int]:
+    """The workers that took the place of the killed ones, once each reads this file."""
     assert running.poll() is None, "the run ended"
     # A killed worker is listed until its parent has noticed.
     workers = [pid for pid in workers_of(running.pid) if pid not in killed]
-    return workers if all(cpu_seconds(pid) >= seconds for pid in workers) else []
+    return workers if read is None or all(read in open_files(pid) for pid in workers) else []
 
 
 @pytest.mark.slow
 def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.wav").write_bytes(wav(noise(40 * 60, 0.1)))
-    copies = [tmp_path / "a.wav"] * 4  # more than fast machines classify in the CPU seconds below
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(wav(noise(20 * 60, 0.1)))
+    copies = [recording] * 4
     arguments = ["classify", *copies, "--model", model, "--mode", "windows"]
     out = tmp_path / "r.csv"
     killed: list[int] = []
     with ForkedCommand([*arguments, "--out", out]) as running:
-        for seconds in (0.0, 1.5):  # while it starts, and while it classifies
-            workers = wait_until(partial(new_workers, running, killed, seconds))
-            for worker in workers:
-                os.kill(worker, signal.SIGKILL)
+        for read in (None, recording):  # while it starts, and while it classifies
+            workers = wait_until(partial(new_workers, running, killed, read))
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
             killed += workers
     assert len(killed) >= 2
     assert running.returncode == 0
     written = rows(out)
     assert {row["status"] for row in written} == {"ok"}
-    assert len(written) == len(copies) * (4 * 2400 - 3)
+    assert len(written) == len(copies) * (4 * 1200 - 3)
 
 
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(wav(noise(10 * 60, 0.1)))
-    arguments = ["classify", *[tmp_path / "a.wav"] * 60, "--model", model, "--mode", "windows"]
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(wav(noise(10 * 60, 0.1)))
+    arguments = ["classify", *[recording] * 60, "--model", model, "--mode", "windows"]
     with ForkedCommand([*arguments, "--out", tmp_path / "r.csv"]) as running:
         workers = wait_until(lambda: workers_of(running.pid))
-        wait_until(lambda: all(cpu_seconds(pid) > 1 for pid in workers))
+        wait_until(lambda: all(recording in open_files(pid) for pid in workers))
         running.kill()
     wait_until(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in workers))
 
@@ -107,11 +111,11 @@ def test_workers_end_with_a_parent_that_was_killed(model: Path, tmp_path: Path) 
 def run_single_chunk(config: WorkerConfig, folder: Path) -> RunStats:
     """Classify the only chunk of a folder with a worker."""
     [chunk] = write_inputs(config.folder, find_inputs([str(folder)])).chunks
-    worker = Worker(config)
+    started = Worker(config)
     try:
-        stats = worker.run(chunk)
+        stats = started.run(chunk)
     finally:
-        worker.stop()
+        started.stop()
     assert part_path(config.folder, chunk).exists()
     return stats
 

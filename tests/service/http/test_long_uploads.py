@@ -355,9 +355,8 @@ def test_full_disk_is_a_clean_error(model: Path, tmp_path: Path) -> None:
 
 def test_short_files_are_answered_while_several_long_ones_are(server: RunningServer) -> None:
     with ThreadPoolExecutor() as pool, server.client() as client:
-        long = wav(minutes_of_tones(4))
         uploads = [
-            pool.submit(lambda: httpx.post(server.url + URL, content=long, timeout=300))
+            pool.submit(lambda: httpx.post(server.url + URL, content=LONG, timeout=300))
             for _ in range(3)
         ]
         answered = 0

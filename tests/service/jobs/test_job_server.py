@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
+from earful.service.feedback.database import open_database
+from earful.service.feedback.database_url import DatabaseAddress
+from earful.service.feedback.tables import timestamp
+from earful.service.jobs.tables import jobs_table
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
-from tests.fixtures.waiting import wait_until
+from tests.fixtures.waiting import open_files, wait_until
 from tests.service.jobs.conftest import (
     JOBS,
     submit,
@@ -32,6 +37,7 @@ from tests.service.server.test_lifecycle import (
 pytestmark = pytest.mark.slow
 
 SHORT = wav(tone("mid"))
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -41,6 +47,14 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
 def busy(server: RunningServer) -> UploadThreads:
     """While short uploads keep coming, a job goes on slowly: tests can see it run."""
     return UploadThreads(server, count=1)
+
+
+def let_leases_lapse(root: Path) -> None:
+    """As they do by themselves some seconds after a worker has ended."""
+    database = open_database(DatabaseAddress.parse(f"sqlite:///{root}/jobs.db"))
+    with database.write_transaction() as connection:
+        connection.execute(jobs_table.update().values(lease_until=timestamp(LONG_AGO)))
+    database.close()
 
 
 def events_of(job: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -124,6 +138,7 @@ def test_job_continues_after_the_service_is_killed(
         server.process.wait(30)
     # The first file is done and its upload is gone: it cannot be run again.
     assert uploads(tmp_path / "jobs") == [(name := path.rpartition("/")[2]), f"{name}/1"]
+    let_leases_lapse(tmp_path / "jobs")
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         job = wait_for_job(client, path, "done", "failed")
     assert job["results"][0] == before["results"][0]
@@ -166,6 +181,7 @@ def test_another_worker_takes_up_the_job_of_a_killed_one(
             [worker] = readers_of(server, tmp_path / "jobs")
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: worker not in children(server.process.pid))
+        let_leases_lapse(tmp_path / "jobs")
         with server.client() as client:
             wait_until(lambda: is_ready(client))
             job = wait_for_job(client, path, "done", "failed")
@@ -181,17 +197,10 @@ def readers_of(server: RunningServer, root: Path) -> list[int]:
         lambda: [
             pid
             for pid in children(server.process.pid)
-            if any(is_upload(fd, root) for fd in Path(f"/proc/{pid}/fd").iterdir())
+            if any(file.is_relative_to(root / "uploads") for file in open_files(pid))
         ]
     )
     return list(opened)
-
-
-def is_upload(descriptor: Path, root: Path) -> bool:
-    try:
-        return descriptor.readlink().is_relative_to(root / "uploads")
-    except FileNotFoundError:
-        return False
 
 
 def test_two_workers_run_two_jobs_and_both_serve_every_job(
@@ -237,10 +246,10 @@ def is_new(info: dict[str, str]) -> dict[str, str] | None:
 
 
 def test_job_is_deleted_when_it_is_older_than_it_is_kept(model: Path, tmp_path: Path) -> None:
-    settings = environment(tmp_path, EARFUL_JOB_RETENTION_HOURS="0.0008")
+    settings = environment(tmp_path, EARFUL_JOB_RETENTION_HOURS="0.0005")
     with running_server(tmp_path, model, **settings) as server, server.client() as client:
         path = submit(client, SHORT)
-        wait_for_job(client, path, "done")
+        wait_until(lambda: 'outcome="done"} 1.0' in client.get("/metrics").text)
         wait_until(lambda: client.get(path).status_code == 404)
         wait_until(lambda: 'outcome="expired"} 1.0' in client.get("/metrics").text)
     assert uploads(tmp_path / "jobs") == []
@@ -271,7 +280,7 @@ def test_upload_that_stops_leaves_nothing(model: Path, tmp_path: Path) -> None:
 
 
 def test_upload_that_does_not_go_on_is_refused(model: Path, tmp_path: Path) -> None:
-    settings = environment(tmp_path, EARFUL_DEADLINE_SECONDS="1")
+    settings = environment(tmp_path, EARFUL_DEADLINE_SECONDS="0.3")
     with running_server(tmp_path, model, **settings) as server:
         with send_half(server, 40_000) as connection:
             assert b" 408 " in connection.recv(1000)
@@ -329,7 +338,7 @@ def test_replicas_with_folders_of_their_own_share_the_results(
         second_server.client() as second,
         busy(first_server),
     ):
-        running, waiting = submit(first, recording), submit(first, recording)
+        running, waiting = submit(first, *[recording] * 3), submit(first, SHORT)
         wait_for_events(second, running)
         other = submit(second, SHORT)
         assert wait_for_job(first, other, "done")["results"][0]["label"] == "mid"

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from anyio.from_thread import BlockingPortal
 
+from earful.models.bundle import trial
 from earful.models.registry.registry import Registry
 from earful.models.registry.registry_source import RegistrySource
 from earful.models.registry.shipped import SHIPPED_MODELS
 from earful.service.feedback import feedback_service
 from earful.service.http.app_state import Service
+from earful.service.inference import hot_reload
 from earful.service.jobs import job_service
 from tests.fixtures.hostile_models import folds_for_ever, hostile_model, wider_scores
 from tests.fixtures.synthetic_audio import tone, wav
@@ -44,6 +46,8 @@ def service_client(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feedback_service, "RETENTION_INTERVAL_SECONDS", 0.2)
         patch.setattr(job_service, "CLEAN_SECONDS", 0.2)
+        patch.setattr(job_service, "POLL_SECONDS", 0.2)
+        patch.setattr(hot_reload, "POLL_SECONDS", 0.2)
         yield open_client(
             model="words",
             registry=str(registry),
@@ -189,17 +193,21 @@ def test_a_store_that_cannot_be_read_stops_following_until_it_can(
 def test_a_hostile_version_is_kept_out_and_the_next_one_is_followed(
     registry: Path, service_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("earful.models.bundle.trial.TRIAL_SECONDS", 4.0)
     store = Registry(str(registry))
-    for change, reason in [(wider_scores, "shape (1, 20)"), (folds_for_ever, "within 4 s")]:
+    for change, reason, seconds in [
+        (wider_scores, "shape (1, 20)", trial.TRIAL_SECONDS),
+        (folds_for_ever, "within 2 s", 2.0),
+    ]:
         path = hostile_model(MODEL, tmp_path / "hostile.onnx", change)
-        store.register("words", {"model.onnx": path.read_bytes()}, alias="champion")
-        wait_until(
-            lambda reason=reason: (
-                reason  # type: ignore[misc]
-                in service_client.get("/readyz").json().get("reload_failed", "")
+        with monkeypatch.context() as patch:
+            patch.setattr(trial, "TRIAL_SECONDS", seconds)
+            store.register("words", {"model.onnx": path.read_bytes()}, alias="champion")
+            wait_until(
+                lambda reason=reason: (
+                    reason  # type: ignore[misc]
+                    in service_client.get("/readyz").json().get("reload_failed", "")
+                )
             )
-        )
         assert classify(service_client) == 200
     good = store.register("words", {"model.onnx": MODEL.read_bytes()}, alias="champion")
 

@@ -18,6 +18,7 @@ import pytest
 from websockets.sync.client import connect
 
 from earful.models.registry.registry import Registry
+from tests.fixtures.polling import look_for_models_often
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, noise, tone, wav
 from tests.fixtures.waiting import wait_until
@@ -45,7 +46,7 @@ class UploadThreads:
         server: RunningServer,
         count: int = 3,
         headers: dict[str, str] | None = None,
-        pause_seconds: float = 0.0,
+        pause_seconds: float = 0.01,
     ) -> None:
         self._server, self._stop, self._headers = server, threading.Event(), headers or {}
         self._pause_seconds = pause_seconds
@@ -66,9 +67,10 @@ class UploadThreads:
 
     def _upload_repeatedly(self, number: int) -> None:
         label = list(PITCHES_HZ)[number % 3]
+        content = wav(tone(label))
         with self._server.client() as client:
             while not self._stop.wait(self._pause_seconds):
-                answer = client.post(CLASSIFY, content=wav(tone(label)), headers=self._headers)
+                answer = client.post(CLASSIFY, content=content, headers=self._headers)
                 self.answers.append((label, answer))
 
     def releases(self) -> list[str]:
@@ -89,7 +91,9 @@ def test_a_replaced_file_is_reloaded_without_losing_a_request(
 ) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
     new = other_version(model, tmp_path / "new.onnx")
-    with running_server(tmp_path, served, "--workers", workers) as server:
+    with running_server(
+        tmp_path, served, "--workers", workers, before=look_for_models_often
+    ) as server:
         with UploadThreads(server) as upload_threads, server.client() as client:
             wait_until(lambda: len(upload_threads.answers) > 20)
             wait_until(lambda: models_loaded(server) >= workers)
@@ -138,7 +142,10 @@ def test_alias_change_is_followed_without_losing_a_request(model: Path, tmp_path
 
 def test_bad_model_file_keeps_the_old_model_and_is_reported(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
-    with running_server(tmp_path, served) as server, server.client() as client:
+    with (
+        running_server(tmp_path, served, before=look_for_models_often) as server,
+        server.client() as client,
+    ):
         before = client.get("/readyz").json()["model"]
         bad = tmp_path / "bad.onnx"
         bad.write_bytes(model.read_bytes()[:-500])
@@ -151,7 +158,7 @@ def test_bad_model_file_keeps_the_old_model_and_is_reported(model: Path, tmp_pat
         assert answer.json()["model"] == before
         assert 'earful_model_reloads_total{outcome="failed"} 1.0' in client.get("/metrics").text
         served.unlink()
-        time.sleep(1.5)
+        wait_until(lambda: "no longer" in client.get("/readyz").json()["reload_failed"])
         assert client.post(CLASSIFY, content=wav(tone("mid"))).status_code == 200
         shutil.copy(model, tmp_path / "good.onnx")
         (tmp_path / "good.onnx").replace(served)
@@ -230,7 +237,10 @@ def test_logs_are_json_with_the_requests_id_and_no_key(model: Path, tmp_path: Pa
 
 def test_named_pipe_in_place_of_the_model_does_not_block(model: Path, tmp_path: Path) -> None:
     served = Path(shutil.copy(model, tmp_path / "served.onnx"))
-    with running_server(tmp_path, served) as server, server.client() as client:
+    with (
+        running_server(tmp_path, served, before=look_for_models_often) as server,
+        server.client() as client,
+    ):
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "pipe").replace(served)
         wait_until(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.fixtures.chords import Chords
+    from tests.fixtures.tab import Tab
 
 # Only tests of feedback keep any, each in a place of its own.
 os.environ.setdefault("EARFUL_FEEDBACK_URL", "off")
@@ -75,6 +76,16 @@ def browser() -> "Iterator[Browser]":
         opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser: "Browser") -> "Iterator[Tab]":
+    """A page that may use the microphone, in which the tests of a module open their sites."""
+    from tests.fixtures.tab import Tab
+
+    context = browser.new_context(permissions=["microphone"], service_workers="block")
+    yield Tab(context)
+    context.close()
 
 
 @pytest.fixture(scope="session")

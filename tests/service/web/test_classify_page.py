@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.fixtures.media_files import MEDIA_KINDS, encode_media
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import RATE_HZ, noise, overlay_at, tone, wav
+from tests.fixtures.tab import Tab
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -60,23 +61,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
+def page(tab: Tab, server: RunningServer) -> Iterator[Page]:
     """The page, opened; a script error or a request to another host fails the test."""
-    context = browser.new_context(
-        permissions=["microphone"], viewport={"width": 1000, "height": 800}
-    )
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.on(
-        "request",
-        lambda r: None if r.url.startswith((server.url, "blob:")) else errors.append(r.url),
-    )
-    opened.goto(server.url)
-    expect(opened.locator("#model")).to_contain_text("tones · cnn · version")
-    yield opened
-    context.close()
-    assert errors == []
+    site = f"{server.url}/"
+    tab.open(site)
+    expect(tab.page.locator("#model")).to_contain_text("tones · cnn · version")
+    yield tab.page
+    assert tab.errors == []
+    assert tab.requests_elsewhere(site) == []
 
 
 def file(name: str, label: str = "mid") -> dict[str, object]:
@@ -214,10 +206,11 @@ def long_names(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.mark.parametrize("width", [360, 1000])
 def test_long_label_names_are_shortened_and_whole_in_a_tooltip(
-    browser: Browser, long_names: RunningServer, width: int
+    tab: Tab, long_names: RunningServer, width: int
 ) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 740})
-    page.goto(long_names.url)
+    tab.open(f"{long_names.url}/")
+    page = tab.page
+    page.set_viewport_size({"width": width, "height": 740})
     long = overlay_at(tone("low"), 1.0, overlay_at(tone("mid"), 3.0, noise(6.0, 1e-4)))
     choose(page, file("a.wav", "high"))
     expect(page.locator("td.label")).to_have_text(LONG_NAMES["high"])
@@ -236,7 +229,6 @@ def test_long_label_names_are_shortened_and_whole_in_a_tooltip(
         assert box is not None
         assert box["x"] + box["width"] <= width
         assert box["height"] <= 120
-    page.close()
 
 
 def test_content_security_policy_forbids_foreign_resources(server: RunningServer) -> None:

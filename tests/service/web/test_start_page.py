@@ -1,43 +1,41 @@
 """What the start page says before a file is chosen, uploads, the samples, and an empty review."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from earful.models.registry.shipped import SHIPPED_MODEL
 from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import tone, wav
+from tests.fixtures.tab import Tab
 from tests.service.web.make_samples import DIGITS
 
 pytestmark = IN_CHROMIUM
 # A file that takes five seconds to send over the slowed connection.
 SLOW_BYTES_PER_SECOND, SLOW_FILE_BYTES = 200_000, 1_000_000
-Opened = Callable[..., AbstractContextManager[Page]]
 
 
-@pytest.fixture
-def opened(browser: Browser) -> Opened:
-    """``with opened(server) as page``: the page of a server; a script error fails the test."""
-
-    @contextmanager
-    def open_page(server: RunningServer, path: str = "/") -> Iterator[Page]:
-        context = browser.new_context(viewport={"width": 1000, "height": 900})
-        page, errors = context.new_page(), list[str]()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(server.url + path)
-        yield page
-        context.close()
-        assert errors == []
-
-    return open_page
+@pytest.fixture(scope="module")
+def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A service that saves nothing."""
+    with running_server(tmp_path_factory.mktemp("start"), model) as started:
+        yield started
 
 
-def test_digits_are_known_and_the_samples_can_be_tried(opened: Opened, tmp_path: Path) -> None:
-    with running_server(tmp_path, SHIPPED_MODEL) as server, opened(server) as page:
+@contextmanager
+def opened(tab: Tab, server: RunningServer, path: str = "") -> Iterator[Page]:
+    """A page of a server; a script error fails the test."""
+    tab.open(f"{server.url}/", path)
+    yield tab.page
+    assert tab.errors == []
+
+
+def test_digits_are_known_and_the_samples_can_be_tried(tab: Tab, tmp_path: Path) -> None:
+    with running_server(tmp_path, SHIPPED_MODEL) as server, opened(tab, server) as page:
         expect(page.locator("#knows")).to_contain_text("Knows 10 labels, in clips of 1 s.")
         expect(page.locator("#labels-known li")).to_have_text([str(n) for n in range(10)])
         page.get_by_role("button", name="Sixteen digits").click()
@@ -50,20 +48,18 @@ def test_digits_are_known_and_the_samples_can_be_tried(opened: Opened, tmp_path:
 
 
 def test_another_model_says_what_it_knows_and_has_no_samples(
-    opened: Opened, model: Path, tmp_path: Path
+    tab: Tab, server: RunningServer
 ) -> None:
-    with running_server(tmp_path, model) as server, opened(server) as page:
+    with opened(tab, server) as page:
         expect(page.locator("#labels-known li")).to_have_text(["high", "low", "mid"])
         expect(page.locator("#samples")).to_be_hidden()
         expect(page.locator("#review-link")).to_be_hidden()  # nothing is saved
 
 
-def test_an_upload_shows_its_progress_and_can_be_cancelled(
-    opened: Opened, model: Path, tmp_path: Path
-) -> None:
+def test_an_upload_shows_its_progress_and_can_be_cancelled(tab: Tab, server: RunningServer) -> None:
     big = {"name": "big.wav", "mimeType": "audio/wav", "buffer": bytes(SLOW_FILE_BYTES)}
     small = {"name": "a.wav", "mimeType": "audio/wav", "buffer": wav(tone("low"))}
-    with running_server(tmp_path, model) as server, opened(server) as page:
+    with opened(tab, server) as page:
         expect(page.locator("#knows")).to_be_visible()
         connection = page.context.new_cdp_session(page)
         conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
@@ -78,6 +74,7 @@ def test_an_upload_shows_its_progress_and_can_be_cancelled(
         expect(page.locator("#upload")).to_be_hidden()
         page.set_input_files("#files", [small])  # type: ignore[list-item]
         expect(page.locator("td.label")).to_have_text("low")
+        connection.detach()  # the connection is as fast as before
 
 
 @pytest.mark.parametrize(
@@ -89,26 +86,24 @@ def test_an_upload_shows_its_progress_and_can_be_cancelled(
     ],
 )
 def test_an_empty_review_says_why(
-    opened: Opened, model: Path, tmp_path: Path, options: tuple[str, ...], reason: str
+    tab: Tab, model: Path, tmp_path: Path, options: tuple[str, ...], reason: str
 ) -> None:
     database = () if "--feedback" in options else ("--feedback", f"sqlite:///{tmp_path}/f.db")
     environment = {"EARFUL_RECORDINGS_DIR": str(tmp_path / "audio")}
     with running_server(tmp_path, model, *options, *database, **environment) as server:
-        with opened(server) as page:
+        with opened(tab, server) as page:
             expect(page.locator("#knows")).to_be_visible()
             expect(page.locator("#review-link")).to_be_visible(
                 visible="--save-recordings" in options
             )
-        with opened(server, "/review") as page:
+        with opened(tab, server, "review") as page:
             if "--save-recordings" in options:
                 page.get_by_role("button", name="Start").click()
             expect(page.locator("#status")).to_contain_text(reason)
 
 
-def test_docs_show_routes_in_groups_and_the_websocket(
-    opened: Opened, model: Path, tmp_path: Path
-) -> None:
-    with running_server(tmp_path, model) as server, opened(server, "/docs") as page:
+def test_docs_show_routes_in_groups_and_the_websocket(tab: Tab, server: RunningServer) -> None:
+    with opened(tab, server, "docs") as page:
         groups = page.locator(".opblock-tag-section h3")
         expect(groups.filter(has_text="Stream")).to_contain_text("over a WebSocket")
         expect(page.get_by_text("ClassifyResponse")).to_be_hidden()

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.benchmarks.compose_recordings import join, official_test, write
 from tests.fixtures.chromium import IN_CHROMIUM
 from tests.fixtures.server import RunningServer, running_server
 from tests.fixtures.synthetic_audio import PITCHES_HZ, RATE_HZ, noise, overlay_at, tone, wav
+from tests.fixtures.tab import Tab
 from tests.fixtures.waiting import wait_until
 
 pytestmark = IN_CHROMIUM
@@ -28,6 +30,7 @@ TONE_SECONDS = 0.4
 TONES = [(LABELS[n % 3], 1.5 + 4 * n + 0.1 * (n % 4)) for n in range(12)]
 # The detector works in blocks of 20 ms, and the browser's clock in frames.
 TOLERANCE_SECONDS = 0.15
+PHONE = ViewportSize(width=360, height=740)
 # An hour at 8 kHz, in which a stretch of a minute is repeated.
 HOUR_TONES_PER_MINUTE = 33
 
@@ -68,28 +71,21 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
-    errors: list[str] = []
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
-    yield open_page(context.new_page(), server, errors)
-    context.close()
-    assert errors == []
+def page(tab: Tab, server: RunningServer) -> Iterator[Page]:
+    with opened(tab, server) as page:
+        yield page
 
 
-def open_page(page: Page, server: RunningServer, errors: list[str]) -> Page:
-    """The page; script errors and requests to other hosts are added to ``errors``."""
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console",
-        lambda m: errors.append(m.text) if "Content Security Policy" in m.text else None,
-    )
-    page.on(
-        "request",
-        lambda r: None if r.url.startswith((server.url, "blob:")) else errors.append(r.url),
-    )
-    page.goto(server.url)
-    expect(page.locator("#knows")).to_contain_text("Knows 3 labels, in clips of 1 s")
-    return page
+@contextmanager
+def opened(tab: Tab, server: RunningServer) -> Iterator[Page]:
+    """The page; a script error or a request to another host fails the test."""
+    site = f"{server.url}/"
+    tab.open(site)
+    expect(tab.page.locator("#knows")).to_contain_text("Knows 3 labels, in clips of 1 s")
+    yield tab.page
+    assert tab.errors == []
+    assert [text for text in tab.error_messages if "Content Security Policy" in text] == []
+    assert tab.requests_elsewhere(site) == []
 
 
 def classify(page: Page, path: Path, events: int = len(TONES)) -> None:
@@ -262,28 +258,24 @@ def download_events(page: Page, path: Path, name: str = "meeting.wav") -> list[d
 
 
 def test_without_feedback_a_correction_is_downloaded_with_its_times(
-    browser: Browser, plain_server: RunningServer, recording: Path, tmp_path: Path
+    tab: Tab, plain_server: RunningServer, recording: Path, tmp_path: Path
 ) -> None:
-    errors: list[str] = []
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
-    page = open_page(context.new_page(), plain_server, errors)
-    expect(page.locator("#review-link")).to_be_hidden()
-    classify(page, recording)
-    page.locator(".lane [role=option]").first.click()
-    page.get_by_label("Correct label of event 1").select_option("high")
-    expect(page.locator(".event-status")).to_contain_text("stored in this browser")
-    page.get_by_role("button", name="Next event").click()
-    page.get_by_role("button", name="Previous event").click()
-    expect(page.get_by_label("Correct label of event 1")).to_have_value("high")
-    start, end = event_times(page, recording, 0)
-    page.reload()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download 1 correction").click()
+    with opened(tab, plain_server) as page:
+        expect(page.locator("#review-link")).to_be_hidden()
+        classify(page, recording)
+        page.locator(".lane [role=option]").first.click()
+        page.get_by_label("Correct label of event 1").select_option("high")
+        expect(page.locator(".event-status")).to_contain_text("stored in this browser")
+        page.get_by_role("button", name="Next event").click()
+        page.get_by_role("button", name="Previous event").click()
+        expect(page.get_by_label("Correct label of event 1")).to_have_value("high")
+        start, end = event_times(page, recording, 0)
+        page.reload()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download 1 correction").click()
     path = tmp_path / "corrections.csv"
     download.value.save_as(path)
     assert path.read_text() == f"filename,label,start,end\nmeeting.wav,high,{start:g},{end:g}\n"
-    context.close()
-    assert errors == []
 
 
 def test_events_are_downloaded_as_csv_and_audacity_labels(
@@ -362,10 +354,13 @@ def test_the_map_waits_for_a_recording_that_opens_slowly(page: Page, recording: 
 def test_the_timeline_fits_a_phone_in_light_and_dark(
     browser: Browser, server: RunningServer, recording: Path, scheme: str
 ) -> None:
-    errors: list[str] = []
-    size = ViewportSize(width=360, height=740)
-    context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=True)  # type: ignore[arg-type]
-    page = open_page(context.new_page(), server, errors)
+    context = browser.new_context(color_scheme=scheme, has_touch=True)  # type: ignore[arg-type]
+    with opened(Tab(context, PHONE), server) as page:
+        check_layout(page, recording, scheme)
+    context.close()
+
+
+def check_layout(page: Page, recording: Path, scheme: str) -> None:
     classify(page, recording)
     others = [
         ("a-short-clip.wav", wav(tone("mid", TONE_SECONDS))),
@@ -378,14 +373,12 @@ def test_the_timeline_fits_a_phone_in_light_and_dark(
     expect(page.get_by_role("button", name="Where the model listened")).to_be_visible()
     page.locator(".lane [role=option]").first.tap()
     expect(page.locator(".event-label")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.locator(".scroll").evaluate("e => e.scrollWidth - e.clientWidth") == 0
     for name in ("Zoom in", "Play event", "Events CSV"):
         expect(page.get_by_role("button", name=name)).to_be_visible()
     brightness = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
     assert (int(brightness) < 128) == (scheme == "dark")
-    context.close()
-    assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -449,15 +442,13 @@ def test_a_format_that_the_browser_cannot_read_has_a_timeline_without_plots(
     expect(page.locator(".event-status")).to_contain_text("stored in this browser")
 
 
-def test_real_digits_are_blocks_at_their_times(
-    browser: Browser, fsdd: Path, tmp_path: Path
-) -> None:
+def test_real_digits_are_blocks_at_their_times(tab: Tab, fsdd: Path, tmp_path: Path) -> None:
     clips = official_test(fsdd.parent).draw(30, seed=4)
     digits = write(tmp_path / "digits.wav", *join(clips, 8_000, (0.4, 2), seed=4), 8_000).events
     options = ("--feedback", "off")
     with running_server(tmp_path, SHIPPED_MODEL, *options) as server:
-        page = browser.new_page(viewport={"width": 1000, "height": 900})
-        page.goto(server.url)
+        tab.open(f"{server.url}/")
+        page = tab.page
         classify(page, tmp_path / "digits.wav", events=30)
         page.get_by_role("button", name="Show the whole recording").click()
         overview = page.locator(".overview")
@@ -468,7 +459,6 @@ def test_real_digits_are_blocks_at_their_times(
         middles = [(float(row["start"]) + float(row["end"])) / 2 for row in rows]
         expected = [(event.start_seconds + event.end_seconds) / 2 for event in digits]
         np.testing.assert_allclose(middles, expected, atol=TOLERANCE_SECONDS)
-        page.close()
 
 
 def test_a_damaged_recording_has_the_events_before_the_damage(

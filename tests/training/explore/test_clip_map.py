@@ -24,7 +24,7 @@ from earful.data.labels.csv_options import CsvOptions
 from earful.data.labels.labels_csv import read_labels
 from earful.models.registry.shipped import SHIPPED_MODEL
 from earful.training.cli import build_app
-from earful.training.config.train_config import TrainConfig
+from earful.training.config.train_config import TrainConfig, default_config
 from earful.training.explore.clip_map import build_map, sample_clips
 from earful.training.explore.embedding_sources import EmbeddingSources
 from earful.training.explore.map_page import script_safe_json
@@ -49,6 +49,8 @@ LABELS = {"low": "low", "mid": HOSTILE_LABEL, "high": "'\"&\\"}
 WRONG = {3: LABELS["high"], 20: LABELS["low"]}
 NAMES = {0: "<b onclick=x>.wav", 1: "a\u2028b'\".wav", 2: "javascript:alert(1).wav", 5: "#?%.wav"}
 CLIPS_PER_LABEL = 15
+# The loudest quarter of a second of each clip, where an autoencoder is trained as long as for a map.
+BRIEF_SECONDS = 0.25
 
 
 def earful(*arguments: object) -> Result:
@@ -122,7 +124,8 @@ def test_wrong_labels_are_the_top_outliers_in_both_embeddings(page_file: Path) -
 
 def test_encoder_gives_way_where_the_sample_rate_is_too_low(home: Path, tmp_path: Path) -> None:
     clips = read_labels(home / "labels.csv", CsvOptions(home / "wav"))
-    prepare(clips, tmp_path / "low", features=FeatureConfig.for_rate(4_000), split="column")
+    features = FeatureConfig.for_rate(4_000, clip_seconds=BRIEF_SECONDS)
+    prepare(clips, tmp_path / "low", features=features, split="column")
     arguments = ("map", tmp_path / "low", "--out", tmp_path / "map.html", "--reduce", "pca")
     with pytest.raises(EarfulError, match=r"needs clips of 7600 Hz or more, found 4000"):
         earful(*arguments, "--embedding", "encoder")
@@ -133,9 +136,9 @@ def test_encoder_gives_way_where_the_sample_rate_is_too_low(home: Path, tmp_path
 
 
 def test_encoder_embedding_is_standardised_and_a_given_autoencoder_goes_before_it(
-    tones: Dataset, run: Path, tmp_path: Path
+    tones: Dataset, tmp_path: Path
 ) -> None:
-    sources = EmbeddingSources(tmp_path / "autoencoder", only="encoder")
+    sources = EmbeddingSources(tmp_path / "map.autoencoder", only="encoder")
     clip_map = build_map(tones, sources, reduction="pca")
     (view,) = clip_map.views
     vectors = view.embedding.vectors
@@ -144,20 +147,22 @@ def test_encoder_embedding_is_standardised_and_a_given_autoencoder_goes_before_i
     np.testing.assert_allclose(vectors.std(axis=0), 1, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(view.embedding.comparable, axis=1), 1, atol=1e-5)
     assert view.purity > 0.8
-    trained = replace(sources, only="autoencoder")
-    build_map(tones, trained, reduction="pca")
-    given = EmbeddingSources(tmp_path / "other", run=tmp_path / "autoencoder")
+    train_run(tones, tmp_path / "run", replace(default_config("autoencoder"), epochs=1))
+    given = replace(sources, only=None, run=tmp_path / "run")
     kinds = [view.embedding.kind for view in build_map(tones, given, reduction="pca").views]
     assert kinds == ["autoencoder"]
+    assert not sources.autoencoder_folder.exists()
 
 
 def test_autoencoder_is_reused_while_clips_and_seed_are_unchanged(
     home: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "map.html"
+    features = FeatureConfig.for_rate(RATE_HZ, clip_seconds=BRIEF_SECONDS)
+    clips = read_labels(home / "labels.csv", CsvOptions(home / "wav"))
+    prepare(clips, tmp_path / "brief", features=features, split="column")
     encoder_folder = tmp_path / "map.autoencoder"
     options = ("--embedding", "autoencoder", "--reduce", "pca")
-    arguments = ("map", home / "tones", "--out", out, *options)
+    arguments = ("map", tmp_path / "brief", "--out", tmp_path / "map.html", *options)
     earful(*arguments)
     before = (encoder_folder / BEST_CHECKPOINT).stat().st_mtime_ns
     first = json.loads(earful(*arguments, "--json").stdout)

@@ -4,11 +4,8 @@ import base64
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +18,20 @@ from playwright.sync_api import (
     Page,
     Playwright,
     Route,
+    ViewportSize,
     expect,
     sync_playwright,
 )
+from typer.testing import CliRunner
 
 from earful.data.audio.decode import decode
 from earful.models.registry.shipped import SHIPPED_MODEL
+from earful.training.cli import build_app
 from earful.training.export.web_runtime import read_web_runtime
 from earful.training.export.web_site import write_site
 from tests.fixtures.static_files import serve_folder
 from tests.fixtures.synthetic_audio import noise, tone, wav
+from tests.fixtures.tab import Tab
 from tests.fixtures.web_runtime import web_runtime_package
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -43,6 +44,7 @@ SAMPLES = Path(__file__).parents[3] / "service" / "web" / "samples"
 N_RECORDINGS = 20
 TOLERANCE = 1e-3
 FAKE_DEVICE, FAKE_UI = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
+PHONE = ViewportSize(width=390, height=800)
 # A folder below the server's own, with a name that an address must quote.
 SUBFOLDER = "of a user/digits"
 HIDE = """() => {
@@ -55,16 +57,6 @@ DROP = """([name, text]) => {
   data.items.add(new File([bytes], name, { type: "audio/wav" }));
   window.dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
 }"""
-
-
-@dataclass
-class Visit:
-    """A page that is open, what it asked for, and what went wrong in it."""
-
-    page: Page
-    url: str
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -119,39 +111,31 @@ def long_recording() -> Any:
     return decode((SAMPLES / "digits.ogg").read_bytes(), 8_000).waveform
 
 
-def visit(context: BrowserContext, host: str) -> Visit:
-    opened = Visit(context.new_page(), f"{host}{SUBFOLDER.replace(' ', '%20')}/")
-    page = opened.page
-    page.on("pageerror", lambda error: opened.errors.append(str(error)))
-    page.on("console", lambda m: m.type == "error" and opened.errors.append(m.text))
-    context.on("request", lambda request: opened.requests.append(request.url))
-    page.goto(opened.url)
-    return opened
+def address(host: str) -> str:
+    return f"{host}{SUBFOLDER.replace(' ', '%20')}/"
 
 
-def ready(opened: Visit) -> Page:
-    expect(opened.page.locator("#knows")).to_contain_text("Knows 10 labels", timeout=60_000)
-    return opened.page
+def visit(context: BrowserContext, host: str) -> Page:
+    """The site in a context without anything of it."""
+    page = context.new_page()
+    page.goto(address(host))
+    return page
+
+
+def ready(page: Page) -> Page:
+    expect(page.locator("#knows")).to_contain_text("Knows 10 labels", timeout=60_000)
+    return page
 
 
 @pytest.fixture
-def visited(browser: Browser, host: str) -> Iterator[Visit]:
+def page(tab: Tab, host: str) -> Iterator[Page]:
     """The site, opened and ready; an error or a request to another host fails the test."""
-    context = browser.new_context(
-        permissions=["microphone"], viewport={"width": 1000, "height": 900}
-    )
-    opened = visit(context, host)
-    ready(opened)
-    yield opened
-    context.close()
-    assert opened.errors == []
-    assert len(opened.requests) > 20
-    assert [url for url in opened.requests if not url.startswith((opened.url, "blob:"))] == []
-
-
-@pytest.fixture
-def page(visited: Visit) -> Page:
-    return visited.page
+    site = address(host)
+    tab.open(site)
+    yield ready(tab.page)
+    assert tab.errors + tab.error_messages == []
+    assert len(tab.requests) > 20
+    assert tab.requests_elsewhere(site) == []
 
 
 # --- the same as the command ---
@@ -182,8 +166,9 @@ def real(fsdd: Path) -> list[Path]:
 def classify_by_command(paths: list[Path], folder: Path) -> list[dict[str, Any]]:
     """The rows of ``earful classify``, in the order of the files."""
     out = folder / "results.jsonl"
-    command = [sys.executable, "-m", "earful.training.cli", "classify", *paths]
-    subprocess.run([*command, "--top-k", "10", "--out", out], check=True, capture_output=True)
+    command = ["classify", *map(str, paths), "--top-k", "10", "--out", str(out)]
+    done = CliRunner().invoke(build_app(), command, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 
 
@@ -283,11 +268,10 @@ def test_the_site_works_without_a_network_once_it_was_opened(
 ) -> None:
     context = browser.new_context()
     with serve_folder(root) as url:
-        opened = visit(context, url)
-        ready(opened)
-        opened.page.evaluate("async () => { await navigator.serviceWorker.ready; }")
-    opened.page.goto(f"{opened.url}index.html?from=a-link")
-    page = ready(opened)
+        page = ready(visit(context, url))
+        page.evaluate("async () => { await navigator.serviceWorker.ready; }")
+    page.goto(f"{address(url)}index.html?from=a-link")
+    ready(page)
     page.set_input_files("#files", synthetic[0])
     expect(page.locator("#status")).to_have_text("1 file classified.")
     context.close()
@@ -327,9 +311,9 @@ def test_half_an_upload_does_not_replace_the_build_that_is_kept(
 def test_live_audio_gives_events_and_stops(page: Page) -> None:
     page.get_by_role("button", name="Listen live").click()
     expect(page.locator("#status")).to_have_text("Listening …")
-    expect(page.locator("#events li").nth(4)).to_be_visible(timeout=30_000)
+    expect(page.locator("#events li").nth(2)).to_be_visible(timeout=30_000)
     spoken = [text.split()[0] for text in page.locator("#events li").all_inner_texts()]
-    assert spoken[:5] == ["3", "1", "4", "1", "5"]
+    assert spoken[:3] == ["3", "1", "4"]
     page.get_by_role("button", name="Stop listening").click()
     expect(page.locator("#status")).to_have_text("Stopped listening.")
 
@@ -431,52 +415,47 @@ def test_a_file_that_the_browser_decodes_can_be_cancelled(page: Page) -> None:
     expect(page.locator("tr.row")).to_have_count(0)
 
 
-def test_files_that_are_dropped_before_the_model_is_open_wait_for_it(
-    browser: Browser, host: str
-) -> None:
-    context = browser.new_context()
+def test_files_that_are_dropped_before_the_model_is_open_wait_for_it(tab: Tab, host: str) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
         held.append(route)
 
-    context.route("**/model.json", hold)
-    page = visit(context, host).page
+    tab.forget(address(host))
+    page = tab.page
+    page.route("**/model.json", hold)
+    page.goto(address(host))
     expect(page.locator("#from-file")).to_have_count(0)  # scripts run
     for name in ("first.wav", "second.wav"):
         page.evaluate(DROP, [name, base64.b64encode(wav(tone("mid"))).decode()])
     expect(page.locator("#status")).to_have_text("The files wait for the model …")
     held[0].continue_()
     expect(page.locator("tr.row .open")).to_have_text(["first.wav", "second.wav"], timeout=60_000)
-    context.close()
 
 
 def test_corrections_of_two_sites_on_one_host_are_apart(
-    browser: Browser, broken: Path, synthetic: list[Path]
+    tab: Tab, broken: Path, synthetic: list[Path]
 ) -> None:
     shutil.copytree(broken / SUBFOLDER, broken / "another")
-    context = browser.new_context()
     with serve_folder(broken) as url:
-        page = ready(visit(context, url))
+        tab.open(address(url))
+        page = ready(tab.page)
         page.set_input_files("#files", synthetic[0])
         correct = page.get_by_label("Correct label of")
         correct.select_option("9")
         expect(page.locator("#corrections")).to_have_text("Download 1 correction")
         page.goto(f"{url}another/")
-        expect(page.locator("#knows")).to_contain_text("Knows 10 labels", timeout=60_000)
+        ready(page)
         expect(page.locator("#corrections")).to_be_hidden()
         page.goto(f"{url}{SUBFOLDER}/?again")
         expect(page.locator("#corrections")).to_be_visible()
-    context.close()
 
 
-def test_the_page_fits_a_phone(browser: Browser, host: str, tmp_path: Path) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 800})
-    page = ready(visit(context, host))
+def test_the_page_fits_a_phone(page: Page) -> None:
+    page.set_viewport_size(PHONE)
     page.get_by_role("button", name="Sixteen digits").click()
     expect(page.locator(".lane [role=option]").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    context.close()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 # --- what may go wrong ---
@@ -506,7 +485,7 @@ def test_bad_files_are_told_and_the_others_classified(page: Page, tmp_path: Path
 
 def test_a_browser_without_webassembly_is_told(launch: Launch, host: str) -> None:
     with launch("--js-flags=--jitless") as browser:
-        page = visit(browser.new_context(), host).page
+        page = visit(browser.new_context(), host)
         expect(page.locator("#status")).to_contain_text("this browser has no WebAssembly")
         expect(page.locator("#files")).to_be_disabled()
 
@@ -548,14 +527,14 @@ def broken(root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(root, tmp_path / "host"))
 
 
-def test_a_model_that_is_missing_or_wrong_is_told(browser: Browser, broken: Path) -> None:
+def test_a_model_that_is_missing_or_wrong_is_told(tab: Tab, broken: Path) -> None:
     site = broken / SUBFOLDER
     described = json.loads((site / "model.json").read_text("utf-8"))
     described["golden"]["probabilities"].reverse()
     (site / "model.json").write_text(json.dumps(described))
     with serve_folder(broken) as url:
-        page = visit(browser.new_context(), url).page
-        told = page.locator("#status")
+        tab.open(address(url))
+        page, told = tab.page, tab.page.locator("#status")
         expect(told).to_contain_text("does not reproduce its golden example", timeout=60_000)
         (site / "model.onnx").unlink()
         page.reload()
@@ -565,22 +544,23 @@ def test_a_model_that_is_missing_or_wrong_is_told(browser: Browser, broken: Path
         expect(told).to_contain_text("model.json does not load")
 
 
-def test_a_model_that_cannot_be_shown_is_told(browser: Browser, broken: Path) -> None:
+def test_a_model_that_cannot_be_shown_is_told(tab: Tab, broken: Path) -> None:
     described = json.loads((broken / SUBFOLDER / "model.json").read_text("utf-8"))
     del described["clip_seconds"]
     (broken / SUBFOLDER / "model.json").write_text(json.dumps(described))
     with serve_folder(broken) as url:
-        page = visit(browser.new_context(), url).page
-        told, reason = page.locator("#status"), "The model cannot run in this browser"
+        tab.open(address(url))
+        page, told = tab.page, tab.page.locator("#status")
+        reason = "The model cannot run in this browser"
         expect(told).to_contain_text(reason, timeout=60_000)
         page.evaluate("document.getElementById('status').textContent = ''")
         page.evaluate(DROP, ["a.wav", base64.b64encode(wav(tone("mid"))).decode()])
         expect(told).to_contain_text(reason)
 
 
-def test_a_missing_module_of_the_worker_is_told(browser: Browser, broken: Path) -> None:
+def test_a_missing_module_of_the_worker_is_told(tab: Tab, broken: Path) -> None:
     (broken / SUBFOLDER / "web" / "on_device" / "session.js").unlink()
     with serve_folder(broken) as url:
-        page = visit(browser.new_context(), url).page
-        told = page.locator("#status")
+        tab.open(address(url))
+        told = tab.page.locator("#status")
         expect(told).to_contain_text("a file of the site is missing or does not load")

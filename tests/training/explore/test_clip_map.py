@@ -49,7 +49,7 @@ LABELS = {"low": "low", "mid": HOSTILE_LABEL, "high": "'\"&\\"}
 WRONG = {3: LABELS["high"], 20: LABELS["low"]}
 NAMES = {0: "<b onclick=x>.wav", 1: "a\u2028b'\".wav", 2: "javascript:alert(1).wav", 5: "#?%.wav"}
 CLIPS_PER_LABEL = 15
-# The loudest quarter of a second of each clip, where an autoencoder is trained as long as for a map.
+# The loudest quarter of a second of each clip, for the autoencoder of a map in all its epochs.
 BRIEF_SECONDS = 0.25
 
 

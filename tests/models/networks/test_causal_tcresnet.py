@@ -9,9 +9,13 @@ from earful.models.networks.causal_tcresnet import CausalTcResNet, CausalTcResNe
 BINS = 40
 
 
-def make_network(frames: int) -> CausalTcResNet:
+DEFAULT = CausalTcResNetConfig()
+NARROW = CausalTcResNetConfig(stem=(8, 12), width=24)
+
+
+def make_network(frames: int, config: CausalTcResNetConfig = DEFAULT) -> CausalTcResNet:
     torch.manual_seed(frames)
-    network = CausalTcResNet(BINS, frames, 3, CausalTcResNetConfig())
+    network = CausalTcResNet(BINS, frames, 3, config)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.get_buffer("running_mean").normal_()
@@ -28,9 +32,14 @@ def stream(network: CausalTcResNet, features: torch.Tensor) -> torch.Tensor:
     return embedding
 
 
-@pytest.mark.parametrize("frames", [9, 16, 50, 51, 57, 63])
-def test_frame_by_frame_is_the_same_as_a_clip_at_once(frames: int) -> None:
-    network = make_network(frames)
+@pytest.mark.parametrize(
+    ("frames", "config"),
+    [*((frames, DEFAULT) for frames in (9, 16, 50, 51, 57, 63)), (51, NARROW)],
+)
+def test_frame_by_frame_is_the_same_as_a_clip_at_once(
+    frames: int, config: CausalTcResNetConfig
+) -> None:
+    network = make_network(frames, config)
     features = 2 * torch.randn(1, BINS, frames)
     with torch.inference_mode():
         expected = network.embed(features)

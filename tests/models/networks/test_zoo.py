@@ -30,13 +30,15 @@ from earful.models.networks.zoo import (
 FEATURES = FeatureConfig.for_rate(8_000)
 SHORT = FeatureConfig.for_rate(8_000, clip_seconds=0.5)  # to learn from: half the frames to compute
 N_LABELS = 10
+# That of the shipped digits-small.
+NARROW_TCRESNET: dict[str, object] = {"stem": (16, 16), "width": 48, "channels": (48, 64, 112)}
 # Options that change the layers of a network, tested in addition to its defaults.
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "cnn": [{}, {"norm": "batch", "activation": "elu"}],
     "crnn": [{}, {"recurrent": "lstm", "hidden": 16}],
     "bcresnet": [{}, {"width": 2.0}],
     "convrnn": [{}, {"recurrent": "gru", "layers": 2, "bidirectional": True, "kernel": 3}],
-    "tcresnet": [{}, {"stem": (16, 16), "width": 48, "channels": (48, 64, 112)}],
+    "tcresnet": [{}, NARROW_TCRESNET],
     "mlp": [{}, {"layers": 2, "hidden": 64, "norm": "group", "activation": "leaky-relu"}],
 }
 NETWORKS = [
@@ -116,6 +118,16 @@ def test_parameter_counts_match_the_documentation(
     built = build_network(name, 40, 63, N_LABELS, {})
     assert parameter_count(built) == parameters
     assert round(multiply_adds(built, 40, 63) / 1e6, 1) == millions
+
+
+def test_the_options_of_tcresnet_make_it_narrower() -> None:
+    assert parameter_count(build_network("tcresnet", 40, 63, 10, NARROW_TCRESNET)) == 308_955
+    for name in ("tcresnet", "tcresnet-causal"):
+        default, narrow = (
+            parameter_count(build_network(name, 40, 63, N_LABELS, options))
+            for options in ({}, {"stem": (8, 12)})
+        )
+        assert narrow < default
 
 
 @pytest.mark.parametrize(("name", "options", "kind"), with_kinds([*NETWORKS, DEEP]))

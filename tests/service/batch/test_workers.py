@@ -19,7 +19,7 @@ from earful.service.batch.settled_rows import RunStats
 from earful.service.batch.worker import Worker, WorkerConfig
 from tests.fixtures.forked_command import ForkedCommand
 from tests.fixtures.synthetic_audio import noise, wav
-from tests.fixtures.waiting import open_files, wait_until
+from tests.fixtures.waiting import cpu_seconds, open_files, wait_until
 from tests.service.batch.conftest import rows
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -66,11 +66,14 @@ def test_model_replaced_during_a_run_stops_it(model: Path, tones: Path, tmp_path
 
 
 def new_workers(running: ForkedCommand, killed: list[int], read: Path | None) -> list[int]:
-    """The workers that took the place of the killed ones, once each reads this file."""
+    """The workers that took the place of the killed ones, once each is within this file."""
     assert running.poll() is None, "the run ended"
     # A killed worker is listed until its parent has noticed.
     workers = [pid for pid in workers_of(running.pid) if pid not in killed]
-    return workers if read is None or all(read in open_files(pid) for pid in workers) else []
+    if read is None:
+        return workers
+    within = all(read in open_files(pid) and cpu_seconds(pid) > 0.5 for pid in workers)
+    return workers if within else []
 
 
 @pytest.mark.slow
@@ -78,7 +81,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     process: Process, model: Path, tmp_path: Path
 ) -> None:
     recording = tmp_path / "a.wav"
-    recording.write_bytes(wav(noise(20 * 60, 0.1)))
+    recording.write_bytes(wav(noise(30 * 60, 0.1)))
     copies = [recording] * 4
     arguments = ["classify", *copies, "--model", model, "--mode", "windows"]
     out = tmp_path / "r.csv"
@@ -93,7 +96,7 @@ def test_a_worker_killed_from_outside_costs_no_file(
     assert running.returncode == 0
     written = rows(out)
     assert {row["status"] for row in written} == {"ok"}
-    assert len(written) == len(copies) * (4 * 1200 - 3)
+    assert len(written) == len(copies) * (4 * 1800 - 3)
 
 
 @pytest.mark.slow

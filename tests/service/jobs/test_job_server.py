@@ -46,7 +46,7 @@ def environment(tmp_path: Path, **more: str) -> dict[str, str]:
 
 def busy(server: RunningServer) -> UploadThreads:
     """While short uploads keep coming, a job goes on slowly: tests can see it run."""
-    return UploadThreads(server, count=1)
+    return UploadThreads(server, count=1, pause_seconds=0)
 
 
 def let_leases_lapse(root: Path) -> None:

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 import earful
 from earful.training.evaluation.event_metrics import SoundEvent
-from tests.fixtures.server import EARFUL, running_server
+from tests.fixtures.server import EARFUL, running_server_afresh
 
 # Finds the events of a recording with a model file.
 Way = Callable[[Path, Path], list[SoundEvent]]
@@ -49,7 +49,10 @@ def by_label_track(model: Path, recording: Path) -> list[SoundEvent]:
 
 
 def by_upload(model: Path, recording: Path) -> list[SoundEvent]:
-    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder), model) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_server_afresh(Path(folder), model) as server,
+    ):
         return upload_file(server.url, recording)
 
 
@@ -65,7 +68,7 @@ def upload_file(server_url: str, recording: Path) -> list[SoundEvent]:
 def by_job(model: Path, recording: Path) -> list[SoundEvent]:
     with tempfile.TemporaryDirectory() as folder:
         jobs = str(Path(folder) / "jobs")
-        with running_server(Path(folder), model, EARFUL_JOBS_DIR=jobs) as server:
+        with running_server_afresh(Path(folder), model, EARFUL_JOBS_DIR=jobs) as server:
             return job_file(server.url, recording)
 
 
@@ -81,7 +84,10 @@ def job_file(server_url: str, recording: Path) -> list[SoundEvent]:
 
 
 def by_stream(model: Path, recording: Path) -> list[SoundEvent]:
-    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder), model) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_server_afresh(Path(folder), model) as server,
+    ):
         return stream_file(server.url, recording)
 
 

@@ -20,7 +20,7 @@ import typer
 
 from earful.models.registry.shipped import SHIPPED_MODELS
 from tests.fixtures.raw_http import HOST, RawResponse, open_socket, resident_bytes, send_raw
-from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.server import RunningServer, running_server_afresh
 from tests.fixtures.synthetic_audio import tone, wav
 
 MEGABYTE = 1_000_000
@@ -32,7 +32,7 @@ def main(seconds: float = 5, rounds: int = 3) -> None:
     """Measure each for SECONDS, ROUNDS times in turn; print medians."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), SHIPPED_MODELS["digits-small"]) as server,
+        running_server_afresh(Path(folder), SHIPPED_MODELS["digits-small"]) as server,
     ):
         _latencies_ms(server, 2)
         quiet, headers, idle = [], [], []

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.server import RunningServer, running_server_afresh
 from tests.fixtures.synthetic_audio import noise, tone, wav
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EARFUL_JOBS_DIR"] = f"{folder}/jobs"
         os.environ["EARFUL_FEEDBACK_URL"] = "off"
-        with running_server(Path(folder), options.model) as server, server.client() as client:
+        with (
+            running_server_afresh(Path(folder), options.model) as server,
+            server.client() as client,
+        ):
             measure(server, client, options)
 
 

@@ -22,7 +22,7 @@ import soundfile
 
 from earful.data.audio.decode import resample
 from earful.models.registry.shipped import SHIPPED_MODEL
-from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.server import RunningServer, running_server_afresh
 
 RATE_HZ = 16_000
 SMALL_MODEL = SHIPPED_MODEL.with_name("digits-small.onnx")
@@ -48,7 +48,7 @@ def main() -> None:
         }
         load = (short, arguments.connections, arguments.pause_ms / 1000)
         for model in arguments.model:
-            with running_server(folder, model, "--feedback", "off") as server:
+            with running_server_afresh(folder, model, "--feedback", "off") as server:
                 measure(server, model.stem, recordings, load)
 
 

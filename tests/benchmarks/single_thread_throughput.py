@@ -120,8 +120,9 @@ def librosa_loop(model: Path) -> Callable[[Sequence[Path]], list[str]]:
 def without_front_end(model: Path) -> tuple[bytes, str]:
     """The graph after the front end, and the name of its input, the unnormalised features."""
     whole = onnx.load(model)
-    [first] = [node for node in whole.graph.node if "classifier.mean" in node.input]
-    [features] = [name for name in first.input if name != "classifier.mean"]
+    [mean] = [w.name for w in whole.graph.initializer if w.name.endswith("classifier.mean")]
+    [first] = [node for node in whole.graph.node if mean in node.input]
+    [features] = [name for name in first.input if name != mean]
     part = onnx.utils.Extractor(whole).extract_model([features], ["probabilities"])
     return part.SerializeToString(), features
 

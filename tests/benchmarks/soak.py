@@ -30,7 +30,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.service.core.errors import http_status
 from tests.fixtures.malformed_audio import MALFORMED_AUDIO
-from tests.fixtures.server import RunningServer, running_server
+from tests.fixtures.server import RunningServer, running_server_afresh
 from tests.fixtures.synthetic_audio import PITCHES_HZ, tone, train_tones, wav
 
 URL = "/v1/classify"
@@ -238,7 +238,7 @@ def main(minutes: float = 10.0, workers: int = 1, kill_seconds: float = 0.0) -> 
         model = Path(shutil.copy(trained, folder / "served.onnx"))
         settings = {"EARFUL_DEADLINE_SECONDS": "3", "EARFUL_LOG_LEVEL": "error"}
         settings["EARFUL_MAX_SECONDS"] = "60"  # as the malformed files expect
-        with running_server(folder, model, "--workers", workers, **settings) as server:
+        with running_server_afresh(folder, model, "--workers", workers, **settings) as server:
             load = Load(server, model, 60 * minutes, workers, kill_seconds)
             asyncio.run(load.run())
         log = (folder / "server.log").read_text()

@@ -15,7 +15,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from earful.models.registry.find_model import find_model
-from tests.fixtures.server import running_server
+from tests.fixtures.server import running_server_afresh
 from tests.fixtures.synthetic_audio import noise, wav
 
 UPLOADS = 100
@@ -37,7 +37,7 @@ def measure(model: Path, workers: int) -> tuple[float, float]:
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_server(Path(folder), model, "--workers", workers) as server,
+        running_server_afresh(Path(folder), model, "--workers", workers) as server,
         server.client() as client,
     ):
         seconds = time.perf_counter() - started

@@ -62,13 +62,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(tab: Tab, server: RunningServer) -> Iterator[Page]:
-    """The page, opened; a script error or a request to another host fails the test."""
-    site = f"{server.url}/"
-    tab.open(site)
-    expect(tab.page.locator("#model")).to_contain_text("tones · cnn · version")
-    yield tab.page
-    assert tab.errors == []
-    assert tab.requests_elsewhere(site) == []
+    with tab.visit(f"{server.url}/") as page:
+        expect(page.locator("#model")).to_contain_text("tones · cnn · version")
+        yield page
 
 
 def file(name: str, label: str = "mid") -> dict[str, object]:

@@ -1,11 +1,10 @@
 """What the start page says before a file is chosen, uploads, the samples, and an empty review."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from earful.models.registry.shipped import SHIPPED_MODEL
 from tests.fixtures.chromium import IN_CHROMIUM
@@ -26,16 +25,8 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield started
 
 
-@contextmanager
-def opened(tab: Tab, server: RunningServer, path: str = "") -> Iterator[Page]:
-    """A page of a server; a script error fails the test."""
-    tab.open(f"{server.url}/", path)
-    yield tab.page
-    assert tab.errors == []
-
-
 def test_digits_are_known_and_the_samples_can_be_tried(tab: Tab, tmp_path: Path) -> None:
-    with running_server(tmp_path, SHIPPED_MODEL) as server, opened(tab, server) as page:
+    with running_server(tmp_path, SHIPPED_MODEL) as server, tab.visit(f"{server.url}/") as page:
         expect(page.locator("#knows")).to_contain_text("Knows 10 labels, in clips of 1 s.")
         expect(page.locator("#labels-known li")).to_have_text([str(n) for n in range(10)])
         page.get_by_role("button", name="Sixteen digits").click()
@@ -50,7 +41,7 @@ def test_digits_are_known_and_the_samples_can_be_tried(tab: Tab, tmp_path: Path)
 def test_another_model_says_what_it_knows_and_has_no_samples(
     tab: Tab, server: RunningServer
 ) -> None:
-    with opened(tab, server) as page:
+    with tab.visit(f"{server.url}/") as page:
         expect(page.locator("#labels-known li")).to_have_text(["high", "low", "mid"])
         expect(page.locator("#samples")).to_be_hidden()
         expect(page.locator("#review-link")).to_be_hidden()  # nothing is saved
@@ -59,7 +50,7 @@ def test_another_model_says_what_it_knows_and_has_no_samples(
 def test_an_upload_shows_its_progress_and_can_be_cancelled(tab: Tab, server: RunningServer) -> None:
     big = {"name": "big.wav", "mimeType": "audio/wav", "buffer": bytes(SLOW_FILE_BYTES)}
     small = {"name": "a.wav", "mimeType": "audio/wav", "buffer": wav(tone("low"))}
-    with opened(tab, server) as page:
+    with tab.visit(f"{server.url}/") as page:
         expect(page.locator("#knows")).to_be_visible()
         connection = page.context.new_cdp_session(page)
         conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
@@ -91,19 +82,19 @@ def test_an_empty_review_says_why(
     database = () if "--feedback" in options else ("--feedback", f"sqlite:///{tmp_path}/f.db")
     environment = {"EARFUL_RECORDINGS_DIR": str(tmp_path / "audio")}
     with running_server(tmp_path, model, *options, *database, **environment) as server:
-        with opened(tab, server) as page:
+        with tab.visit(f"{server.url}/") as page:
             expect(page.locator("#knows")).to_be_visible()
             expect(page.locator("#review-link")).to_be_visible(
                 visible="--save-recordings" in options
             )
-        with opened(tab, server, "review") as page:
+        with tab.visit(f"{server.url}/", "review") as page:
             if "--save-recordings" in options:
                 page.get_by_role("button", name="Start").click()
             expect(page.locator("#status")).to_contain_text(reason)
 
 
 def test_docs_show_routes_in_groups_and_the_websocket(tab: Tab, server: RunningServer) -> None:
-    with opened(tab, server, "docs") as page:
+    with tab.visit(f"{server.url}/", "docs") as page:
         groups = page.locator(".opblock-tag-section h3")
         expect(groups.filter(has_text="Stream")).to_contain_text("over a WebSocket")
         expect(page.get_by_text("ClassifyResponse")).to_be_hidden()

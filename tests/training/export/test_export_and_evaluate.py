@@ -22,10 +22,16 @@ from earful.training.export.export import (
     check_parity,
     export,
     load_best_epoch,
+    write_onnx,
 )
 from earful.training.plots.plots import plot_confusion
 from earful.training.runs.train_run import train_run
-from earful.training.trainer.checkpoint import BEST_CHECKPOINT, load_checkpoint, rebuild_network
+from earful.training.trainer.checkpoint import (
+    BEST_CHECKPOINT,
+    Checkpoint,
+    load_checkpoint,
+    rebuild_network,
+)
 from earful.training.trainer.trainer import fit
 
 NETWORKS = [
@@ -306,11 +312,34 @@ def test_by_speaker_and_by_label_list_them_all(model: Path, tones_csv: Path) -> 
     assert "speaker0" not in by_label
 
 
-def test_folder_as_output_is_refused(run: Path, tmp_path: Path) -> None:
+class NeverTraced(torch.nn.Module):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        raise AssertionError(f"traced with {features.shape}")
+
+
+@pytest.fixture
+def untraceable(run: Path) -> tuple[Checkpoint, WaveformClassifier]:
+    """What ``write_onnx`` needs, with a network that fails when it is traced."""
+    checkpoint, classifier = load_best_epoch(run)
+    classifier.classifier.network = NeverTraced()
+    return checkpoint, classifier
+
+
+def test_folder_as_output_is_refused_before_tracing(
+    run: Path, untraceable: tuple[Checkpoint, WaveformClassifier], tmp_path: Path
+) -> None:
     folder = tmp_path / "model.onnx"
     folder.mkdir()
     with pytest.raises(EarfulError, match="folder"):
-        export(run, folder)
+        write_onnx(run, *untraceable, folder)
+
+
+def test_damaged_metrics_are_refused_before_tracing(
+    untraceable: tuple[Checkpoint, WaveformClassifier], tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(EarfulError, match=r"metrics\.json"):
+        write_onnx(tmp_path, *untraceable, tmp_path / "model.onnx")
 
 
 def test_temperature_does_not_change_the_predicted_label(run: Path) -> None:
